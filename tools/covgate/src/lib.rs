@@ -1,0 +1,3 @@
+//! Coverage report to verdict: any format, exact, in one pass.
+
+pub mod cli;

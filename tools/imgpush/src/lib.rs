@@ -1,0 +1,3 @@
+//! Image reference to image in the registry, with a digest that is true.
+
+pub mod cli;

@@ -1,0 +1,7 @@
+//! imgpush: see the library's documentation.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    step::main::<imgpush::cli::Cli>()
+}

@@ -1,0 +1,3 @@
+//! Manifests in Git to cluster.
+
+pub mod cli;

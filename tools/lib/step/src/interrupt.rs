@@ -1,0 +1,72 @@
+//! SIGINT and SIGTERM: end at once, with nothing half written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
+
+type Task = Box<dyn FnOnce() + Send>;
+
+static TASKS: Mutex<(u64, BTreeMap<u64, Task>)> = Mutex::new((0, BTreeMap::new()));
+
+/// Something that must not stay behind: a temporary file, a half-made directory.
+///
+/// The task runs when this value is dropped, and also when a signal or a panic ends the process.
+#[must_use = "the task runs when this value is dropped"]
+#[derive(Debug)]
+pub struct Cleanup(u64);
+
+impl Cleanup {
+    /// Registers a task; tasks run in reverse order of registration.
+    pub fn new(task: impl FnOnce() + Send + 'static) -> Self {
+        let mut tasks = lock();
+        tasks.0 += 1;
+        let id = tasks.0;
+        tasks.1.insert(id, Box::new(task));
+        Self(id)
+    }
+
+    /// The thing is where it belongs: nothing is left to clean.
+    pub fn disarm(self) {
+        lock().1.remove(&self.0);
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let task = lock().1.remove(&self.0);
+        if let Some(task) = task {
+            task();
+        }
+    }
+}
+
+fn lock() -> std::sync::MutexGuard<'static, (u64, BTreeMap<u64, Task>)> {
+    TASKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs every registered task and keeps new ones from being registered.
+pub(crate) fn clean_up() {
+    let mut tasks = lock();
+    while let Some((_, task)) = tasks.1.pop_last() {
+        task();
+    }
+}
+
+/// Watches for SIGINT and SIGTERM on a thread of its own.
+pub(crate) fn watch() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            clean_up();
+            // Dying of the signal itself tells a calling shell to stop its loop as well; as
+            // process 1 of a container that has no effect, so the status says it.
+            let _ = low_level::emulate_default_handler(signal);
+            low_level::exit(128 + signal);
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! manifest-patch: see the library's documentation.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    step::main::<manifest_patch::cli::Cli>()
+}

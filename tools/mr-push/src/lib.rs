@@ -1,0 +1,3 @@
+//! Change to branch, commit and merge request.
+
+pub mod cli;
