@@ -1,0 +1,1 @@
+"""hello-python: a greeting, and the commit it was built from."""
