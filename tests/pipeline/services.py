@@ -1,0 +1,55 @@
+"""The servers of the pipeline, brought up by the scripts under `scripts/services`."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts" / "services"
+
+
+class ServiceError(Exception):
+    """A service did not come up or refused what was asked of it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One script of `scripts/services`, perhaps as a named instance of its own."""
+
+    name: str
+    instance: str | None = None
+
+    def command(self, *words: str) -> list[str]:
+        """The command line of one of the script's verbs."""
+        instance = ["--name", self.instance] if self.instance else []
+        return [str(SCRIPTS / self.name), *instance, *words]
+
+    def call(self, *words: str) -> str:
+        """Runs a verb; its stdout is the answer, its stderr goes to the terminal."""
+        done = subprocess.run(self.command(*words), stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise ServiceError(f"`{self.name} {' '.join(words)}` ended with {done.returncode}")
+        return done.stdout
+
+    def up(self) -> dict[str, str]:
+        """Brings the service up, if it is not, and returns what clients need."""
+        self.call("up")
+        return self.variables()
+
+    def variables(self) -> dict[str, str]:
+        """The `KEY='value'` lines of the script's `env`."""
+        words = (word for line in self.call("env").splitlines() for word in shlex.split(line))
+        return dict(word.split("=", 1) for word in words if word != "export")
+
+    def down(self) -> None:
+        """Takes the service down."""
+        self.call("down")
+
+
+ENGINE = Service("engine")
+REGISTRY = Service("registry")
+FORGE = Service("forge")
+CLUSTER = Service("cluster")
