@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# What the service scripts share: where state lives, how daemons start, stop and are waited for.
+# Sourced; the script sets SERVICE before it calls `open_state`.
+
+STATE_ROOT=${GITOPS_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/gitops-steps}
+CACHE=${GITOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gitops-steps}
+
+say() {
+    printf '%s: %s\n' "${SERVICE:-services}" "$*" >&2
+}
+
+# die MESSAGE [HINT]
+die() {
+    say "error: $1"
+    [[ -z ${2:-} ]] || printf 'hint: %s\n' "$2" >&2
+    exit 2
+}
+
+# open_state NAME: makes the service's state folder and names it $STATE.
+open_state() {
+    SERVICE=$1
+    STATE=$STATE_ROOT/$1
+    mkdir -p "$STATE"
+}
+
+# one_at_a_time: from here to the end of the script no other run works on this service.
+one_at_a_time() {
+    exec {LOCK}>"$STATE/lock"
+    flock -w 1200 "$LOCK" || die "another run has held $STATE/lock for 20 minutes"
+}
+
+# need_packages PROGRAM:PACKAGE…: installs the Debian packages of programs that are not there.
+need_packages() {
+    local missing=() entry
+    for entry in "$@"; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
+    done
+    ((${#missing[@]})) || return 0
+    say "installing ${missing[*]} from Debian's packages: not found here, and needed"
+    command -v apt-get >/dev/null || die "apt-get is not here to install ${missing[*]}" "install them by hand"
+    mkdir -p "$CACHE"
+    {
+        flock 9
+        [[ -n $(find "$CACHE/apt-updated" -mmin -720 2>/dev/null) ]] || apt-get update -qq
+        touch "$CACHE/apt-updated"
+        # A package's own service must not start: services here have their own folders and ports.
+        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    } 9>"$CACHE/apt.lock" >&2 || die "apt-get could not install ${missing[*]}"
+}
+
+# free_port NAME: a free loopback port, the same one again after a restart.
+free_port() {
+    local file=$STATE/$1.port
+    [[ -s $file ]] || python3 -c '
+import socket
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    print(probe.getsockname()[1])' >"$file"
+    cat "$file"
+}
+
+# started_at PID: when the process began, in clock ticks since boot; tells a process from a later one of the same number.
+started_at() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    stat=${stat##*) }
+    [[ ${stat:0:1} != Z ]] || return 1
+    cut -d' ' -f20 <<<"$stat"
+}
+
+# is_running NAME
+is_running() {
+    local pid start
+    read -r pid start 2>/dev/null <"$STATE/$1.pid" || return 1
+    [[ $(started_at "$pid") == "$start" ]]
+}
+
+# start_daemon NAME COMMAND…: runs it in a session of its own, with its output in NAME.log.
+start_daemon() {
+    local name=$1 pid
+    shift
+    (
+        [[ -z ${LOCK:-} ]] || exec {LOCK}>&-
+        exec setsid "$@" >"$STATE/$name.log" 2>&1 </dev/null
+    ) &
+    pid=$!
+    disown "$pid"
+    printf '%s %s\n' "$pid" "$(started_at "$pid")" >"$STATE/$name.pid"
+}
+
+# stop_daemon NAME [SECONDS]: TERM to its process group, KILL after a while.
+stop_daemon() {
+    local name=$1 seconds=${2:-10} pid
+    if is_running "$name"; then
+        read -r pid _ <"$STATE/$name.pid"
+        kill -TERM "$pid" 2>/dev/null || true
+        wait_while "$seconds" is_running "$name" || kill -KILL -- "-$pid" 2>/dev/null || true
+        wait_while 5 is_running "$name" || die "$name (process $pid) does not end"
+    fi
+    rm -f "$STATE/$name.pid"
+}
+
+# wait_while SECONDS COMMAND…: until the command fails; fails itself when the time is over.
+wait_while() {
+    local end=$((SECONDS + $1))
+    shift
+    while "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.1
+    done
+}
+
+# wait_until SECONDS DAEMON COMMAND…: until the command succeeds; with the log's end if it never does.
+wait_until() {
+    local seconds=$1 daemon=$2 end=$((SECONDS + $1))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        if ! is_running "$daemon" || ((SECONDS > end)); then
+            tail -n 20 "$STATE/$daemon.log" >&2 || true
+            is_running "$daemon" && die "$daemon is not ready after $seconds s" "its log: $STATE/$daemon.log"
+            die "$daemon has ended" "its log: $STATE/$daemon.log"
+        fi
+        sleep 0.1
+    done
+}
+
+# cached NAME VERSION FUNCTION: the folder $CACHE/NAME-VERSION, made by `FUNCTION TEMPORARY_FOLDER` if it is not there.
+cached() {
+    local folder=$CACHE/$1-$2 function=$3
+    mkdir -p "$CACHE"
+    if [[ ! -d $folder ]]; then
+        (
+            flock 9
+            [[ ! -d $folder ]] || exit 0
+            rm -rf "$folder.new"
+            mkdir -p "$folder.new"
+            say "building $1 $2 once, into the cache"
+            "$function" "$folder.new" 9>&- >&2
+            mv -T "$folder.new" "$folder"
+        ) 9>"$CACHE/$1.lock" || die "$1 $2 could not be built"
+    fi
+    printf '%s\n' "$folder"
+}
+
+# print_env KEY VALUE …: lines for `eval`.
+print_env() {
+    while (($#)); do
+        printf "%s='%s'\n" "$1" "$2"
+        shift 2
+    done
+}
+
+# main up|down|status|env: calls the script's function of that name. up and down are one at a time.
+main() {
+    case ${1:-} in
+    up | down)
+        one_at_a_time
+        "$@"
+        ;;
+    status | env) "$@" ;;
+    *)
+        if [[ -n ${1:-} ]] && declare -F "verb_${1//-/_}" >/dev/null; then
+            "verb_${1//-/_}" "${@:2}"
+        else
+            die "usage: ${0##*/} up|down|status|env" "the script's first lines say what it does"
+        fi
+        ;;
+    esac
+}
