@@ -2,8 +2,9 @@
 # What the service scripts share: where state lives, how daemons start, stop and are waited for.
 # Sourced; the script sets SERVICE before it calls `open_state`.
 
-STATE_ROOT=${GITOPS_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/gitops-steps}
-CACHE=${GITOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gitops-steps}
+# Not below root's home: the forge runs as an account of its own and must get there.
+STATE_ROOT=${GITOPS_STATE:-/var/lib/gitops-steps}
+CACHE=${GITOPS_CACHE:-/var/cache/gitops-steps}
 
 say() {
     printf '%s: %s\n' "${SERVICE:-services}" "$*" >&2
