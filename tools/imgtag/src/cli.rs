@@ -1,11 +1,70 @@
 //! The command line of imgtag, and the only place that reads the environment.
 
-use step::{ExitStatus, Failure, FailureKind, Io, Preferences, Program, Talk};
+use std::path::PathBuf;
+
+use step::{Dotenv, ExitStatus, Failure, Format, Io, Preferences, Program, Talk, document};
+
+use crate::abbreviation::{Length, abbreviate};
+use crate::error::TagError;
+use crate::repository;
+use crate::tag::{self, Tag};
+
+const EXAMPLES: &str = "\
+Examples:
+  imgtag                                     the tag of HEAD, as `git rev-parse --short HEAD` prints it
+  imgtag --length 12                         the same length in every clone, however shallow
+  imgtag --image registry.test/team/app      registry.test/team/app:4b1c9e2
+  imgtag --path services/api                 the last commit that touched services/api
+  imgtag --tree --path services/api          the content of services/api: the same after a rebase
+  imgtag --dirty -o json                     with -dirty where tracked files differ, as JSON
+
+A repository that another user owns is read like any other: nothing that its configuration names is executed,
+so `safe.directory` is not needed.";
 
 /// Commit to image tag: the one tag that every job of a pipeline computes alike
 #[derive(Debug, clap::Parser)]
-#[command(name = "imgtag", version)]
+#[command(name = "imgtag", version, after_long_help = EXAMPLES)]
 pub struct Cli {
+    /// The commit, as git writes revisions: a branch, a tag, HEAD~2, an id
+    #[arg(value_name = "REV", default_value = "HEAD", env = "IMGTAG_REV")]
+    revision: String,
+
+    /// Look for the repository here instead of the current folder
+    #[arg(short = 'C', value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+
+    /// Length of the tag in characters: 4 to 64, `full`, or `auto` as git chooses it here
+    #[arg(long, value_name = "N", default_value = "auto", env = "IMGTAG_LENGTH")]
+    length: Length,
+
+    /// The last commit that touched PATH instead of REV itself; with --tree the content of PATH
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    path: Vec<String>,
+
+    /// The tag of the content (the tree at REV) instead of the commit
+    #[arg(long)]
+    tree: bool,
+
+    /// Print REPOSITORY:TAG
+    #[arg(long, value_name = "REPOSITORY", env = "IMGTAG_IMAGE")]
+    image: Option<String>,
+
+    /// Put S in front of the tag
+    #[arg(long, value_name = "S", default_value = "", env = "IMGTAG_PREFIX")]
+    prefix: String,
+
+    /// Add SUFFIX where tracked files differ from the commit
+    #[arg(long, value_name = "SUFFIX", num_args = 0..=1, require_equals = true, default_missing_value = "-dirty")]
+    dirty: Option<String>,
+
+    /// Refuse (1) where tracked files differ from the commit
+    #[arg(long, conflicts_with = "dirty")]
+    clean: bool,
+
+    /// What to print
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, env = "IMGTAG_OUTPUT")]
+    output: Format,
+
     #[command(flatten)]
     talk: Talk,
 }
@@ -14,10 +73,69 @@ impl Program for Cli {
     const NAME: &'static str = "imgtag";
 
     fn preferences(&self) -> Preferences {
-        Preferences { verbosity: self.talk.verbosity(), json: false }
+        Preferences { verbosity: self.talk.verbosity(), json: self.output == Format::Json }
     }
 
-    fn run(self, _io: &mut Io) -> Result<ExitStatus, Failure> {
-        Err(Failure::message(FailureKind::Internal, "not there yet"))
+    fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let tag = self.tag()?;
+        for warning in &tag.warnings {
+            io.console.warn(warning);
+        }
+        if self.clean && tag.dirty == Some(true) {
+            io.console.note("tracked files differ from the commit");
+            return Ok(ExitStatus::No);
+        }
+        match self.output {
+            Format::Text => io.out.line(tag.image.as_ref().unwrap_or(&tag.tag))?,
+            Format::Json => io.out.line(document(Self::NAME, tag.fields()))?,
+            Format::Dotenv => {
+                let mut report = Dotenv::new();
+                report.set("IMAGE_TAG", &tag.tag)?;
+                if let Some(image) = &tag.image {
+                    report.set("IMAGE", image)?;
+                }
+                io.out.bytes(report.text().as_bytes())?;
+            }
+        }
+        Ok(ExitStatus::Done)
+    }
+}
+
+impl Cli {
+    fn tag(&self) -> Result<Tag, TagError> {
+        let repository = repository::open(&self.directory)?;
+        let id = match (self.tree, self.path.as_slice()) {
+            (true, paths) => repository::content(&repository, &self.revision, paths)?,
+            (false, []) => repository::resolve(&repository, &self.revision)?,
+            (false, paths) => repository::last_touching(&repository, &self.revision, paths)?,
+        };
+        let abbreviation = abbreviate(&repository, id, self.length)?;
+        let dirty =
+            if self.clean || self.dirty.is_some() { Some(repository::is_dirty(&repository)?) } else { None };
+        let suffix = self.dirty.as_deref().filter(|_| dirty == Some(true)).unwrap_or_default();
+        let tag = tag::assemble(&self.prefix, &abbreviation.text, suffix)?;
+        let shallow = repository.is_shallow().map_err(TagError::unreadable)?;
+        let mut warnings = Vec::new();
+        if !abbreviation.stable {
+            let what = if shallow { "is shallow" } else { "has no packed objects" };
+            warnings.push(format!(
+                "this clone {what}: another one may make this tag longer; --length N makes it the same everywhere"
+            ));
+        }
+        if tag::reads_as_number(&tag) {
+            warnings.push(format!(
+                "YAML reads `{tag}` as a number unless it is quoted; --prefix makes it a word"
+            ));
+        }
+        Ok(Tag {
+            image: self.image.as_deref().map(|repository| tag::image(repository, &tag)).transpose()?,
+            tag,
+            commit: id.to_string(),
+            length: abbreviation.text.len(),
+            shallow,
+            dirty,
+            stable: abbreviation.stable,
+            warnings,
+        })
     }
 }

@@ -1,3 +1,10 @@
 //! Commit to image tag: the one tag that every job of a pipeline computes alike.
+//!
+//! A revision becomes an object ([`repository`]), the object's id is shortened as git shortens it
+//! ([`abbreviation`]), and the result is a tag with what a user should know of it ([`tag`]).
 
+pub mod abbreviation;
 pub mod cli;
+pub mod error;
+pub mod repository;
+pub mod tag;

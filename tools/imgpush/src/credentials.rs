@@ -1,0 +1,210 @@
+//! Who we are to a registry, in docker's order after our own.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use step::Secret;
+
+use crate::error::PushError;
+
+/// A user name and a password, and where they were found.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The user.
+    pub username: String,
+    /// The password or token.
+    pub password: Secret,
+    /// Where they come from, for messages.
+    pub source: String,
+}
+
+/// Where credentials may come from; the first that has some for a registry decides.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// From options or variables of our own: for every registry.
+    pub given: Option<Credentials>,
+    /// GitLab's, for GitLab's registry alone.
+    pub gitlab: Option<(String, Credentials)>,
+    /// The text of `DOCKER_AUTH_CONFIG`.
+    pub auth_config: Option<Secret>,
+    /// Docker's `config.json`, if there may be one.
+    pub config_file: Option<PathBuf>,
+    /// A Google service account's key, for Google's registries.
+    pub google_key: Option<Secret>,
+}
+
+/// docker's `config.json`, as far as it concerns credentials.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct DockerConfig {
+    auths: BTreeMap<String, AuthEntry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AuthEntry {
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HelperAnswer {
+    username: String,
+    secret: String,
+}
+
+impl Sources {
+    /// The credentials for a registry, or none: it may be open to everybody.
+    pub fn for_registry(&self, registry: &str) -> Result<Option<Credentials>, PushError> {
+        if let Some(given) = &self.given {
+            return Ok(Some(given.clone()));
+        }
+        if let Some((host, credentials)) = &self.gitlab
+            && host == registry
+        {
+            return Ok(Some(credentials.clone()));
+        }
+        if let Some(key) = &self.google_key
+            && (registry == "gcr.io"
+                || registry.ends_with(".gcr.io")
+                || registry.ends_with("-docker.pkg.dev"))
+        {
+            let username = "_json_key".to_owned();
+            return Ok(Some(Credentials {
+                username,
+                password: key.clone(),
+                source: "SERVICE_ACCOUNT_KEY".to_owned(),
+            }));
+        }
+        if let Some(text) = &self.auth_config {
+            let config = parse(text.expose(), "DOCKER_AUTH_CONFIG")?;
+            if let Some(found) = config.find(registry, "DOCKER_AUTH_CONFIG")? {
+                return Ok(Some(found));
+            }
+        }
+        let Some(file) = self.config_file.as_ref().filter(|file| file.exists()) else { return Ok(None) };
+        let shown = file.display().to_string();
+        let text = std::fs::read_to_string(file)
+            .map_err(|cause| PushError::File { path: shown.clone(), cause: cause.to_string() })?;
+        parse(&text, &shown)?.find(registry, &shown)
+    }
+}
+
+fn parse(text: &str, path: &str) -> Result<DockerConfig, PushError> {
+    // serde_json's message names line and column, never the content.
+    serde_json::from_str(text)
+        .map_err(|cause| PushError::File { path: path.to_owned(), cause: cause.to_string() })
+}
+
+impl DockerConfig {
+    /// docker's order: the registry's helper, the store for all, then what stands in the file.
+    fn find(&self, registry: &str, source: &str) -> Result<Option<Credentials>, PushError> {
+        let names = names_of(registry);
+        if let Some(helper) =
+            names.iter().find_map(|name| self.cred_helpers.get(name)).or(self.creds_store.as_ref())
+            && let Some(found) = ask_helper(helper, registry)?
+        {
+            return Ok(Some(found));
+        }
+        let Some(entry) = names.iter().find_map(|name| self.auths.get(name)) else { return Ok(None) };
+        Ok(entry.credentials(source))
+    }
+}
+
+/// The keys under which a registry stands in docker's files.
+fn names_of(registry: &str) -> Vec<String> {
+    let mut names = vec![registry.to_owned(), format!("https://{registry}"), format!("http://{registry}")];
+    if registry == image_reference::DEFAULT_REGISTRY {
+        names.push("https://index.docker.io/v1/".to_owned());
+    }
+    names
+}
+
+impl AuthEntry {
+    fn credentials(&self, source: &str) -> Option<Credentials> {
+        let decoded = STANDARD.decode(self.auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let (username, password) = match decoded.as_deref().and_then(|pair| pair.split_once(':')) {
+            Some((username, password)) => (username.to_owned(), password.trim_end_matches('\0').to_owned()),
+            None => (self.username.clone(), self.password.clone()),
+        };
+        let password = if self.identitytoken.is_empty() { password } else { self.identitytoken.clone() };
+        let known = !username.is_empty() || !password.is_empty();
+        known.then(|| Credentials { username, password: Secret::new(password), source: source.to_owned() })
+    }
+}
+
+/// Asks `docker-credential-NAME get`, the protocol of docker's credential helpers.
+fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, PushError> {
+    let program = format!("docker-credential-{name}");
+    let failed = |problem: String| PushError::Helper { program: program.clone(), problem };
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(format!("can't be started: {error}; is it installed and on PATH?")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read its input has answered already.
+        let _ = stdin.write_all(registry.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        return if said.contains("credentials not found") {
+            Ok(None)
+        } else {
+            Err(failed(format!("failed: {said}")))
+        };
+    }
+    let answer: HelperAnswer =
+        serde_json::from_slice(&output.stdout).map_err(|_| failed("did not answer with JSON".to_owned()))?;
+    Ok(Some(Credentials { username: answer.username, password: Secret::new(answer.secret), source: program }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(config: &str) -> Sources {
+        Sources { auth_config: Some(Secret::new(config)), ..Sources::default() }
+    }
+
+    #[test]
+    fn a_password_may_have_colons() {
+        let auth = STANDARD.encode("robot:pass:word~?>");
+        let config = format!(r#"{{"auths": {{"https://registry.test": {{"auth": "{auth}"}}}}}}"#);
+        let found = sources(&config).for_registry("registry.test").unwrap().unwrap();
+        assert_eq!((found.username.as_str(), found.password.expose()), ("robot", "pass:word~?>"));
+        assert!(sources(&config).for_registry("other.test").unwrap().is_none());
+    }
+
+    #[test]
+    fn gitlabs_are_for_gitlabs_registry_alone() {
+        let credentials = Credentials {
+            username: "ci".into(),
+            password: Secret::new("job-token"),
+            source: "CI_REGISTRY".into(),
+        };
+        let sources = Sources { gitlab: Some(("registry.test".into(), credentials)), ..Sources::default() };
+        assert!(sources.for_registry("registry.test").unwrap().is_some());
+        assert!(sources.for_registry("elsewhere.test").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_broken_file_is_named_without_its_content() {
+        let error =
+            sources(r#"{"auths": {"x": {"auth": "c2VjcmV0"#).for_registry("x").unwrap_err().to_string();
+        assert!(error.contains("DOCKER_AUTH_CONFIG") && !error.contains("c2VjcmV0"), "{error}");
+    }
+}

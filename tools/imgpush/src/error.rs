@@ -1,0 +1,134 @@
+//! Why an image is not in the registry.
+
+use step::{Failure, FailureKind};
+
+/// What can go wrong between the engine and the registry.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The reference can't be pushed as it is.
+    #[error(transparent)]
+    Reference(#[from] image_reference::ReferenceError),
+    /// A reference with a digest names what is there, not what is to be pushed.
+    #[error("`{0}` has a digest: a push needs a tag")]
+    Pinned(String),
+    /// Nothing was named.
+    #[error("no image reference was given")]
+    NoReference,
+    /// A file that the user named.
+    #[error("can't read {path}: {cause}")]
+    File {
+        /// Which.
+        path: String,
+        /// The system's or the parser's words.
+        cause: String,
+    },
+    /// A credential helper did not answer as it should.
+    #[error("the credential helper {program} {problem}")]
+    Helper {
+        /// The helper's program.
+        program: String,
+        /// What happened.
+        problem: String,
+    },
+    /// The engine can't be reached.
+    #[error("can't reach the container engine: {0}")]
+    NoEngine(String),
+    /// The engine has no such image.
+    #[error("the engine has no image `{0}`")]
+    NoImage(String),
+    /// The engine said no, or failed.
+    #[error("the engine could not push `{reference}`: {message}")]
+    Engine {
+        /// What was pushed.
+        reference: String,
+        /// The engine's words.
+        message: String,
+        /// Whether trying again may help.
+        transient: bool,
+    },
+    /// The registry can't be reached, or fails for now.
+    #[error("{registry}: {message}")]
+    Unreachable {
+        /// Its host.
+        registry: String,
+        /// What happened.
+        message: String,
+    },
+    /// The registry wants other credentials.
+    #[error("{registry} refused {tried} for {repository}")]
+    Unauthorized {
+        /// Its host.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// Which credentials were tried, by their source.
+        tried: String,
+    },
+    /// The registry refused for another reason.
+    #[error("{registry} refused {repository}: {message}")]
+    Refused {
+        /// Its host.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// Its words.
+        message: String,
+    },
+    /// After the push the registry holds something else under the tag.
+    #[error("{reference} was pushed as {pushed}, but the registry has {found}")]
+    Unconfirmed {
+        /// What was pushed.
+        reference: String,
+        /// The digest that the engine told.
+        pushed: String,
+        /// What the registry has under the tag.
+        found: String,
+    },
+}
+
+impl PushError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Reference(_) | Self::Pinned(_) | Self::NoReference => FailureKind::Usage,
+            Self::File { .. } | Self::NoImage(_) => FailureKind::Input,
+            Self::NoEngine(_) | Self::Unreachable { .. } | Self::Unconfirmed { .. } => FailureKind::Transient,
+            Self::Engine { transient, .. } if *transient => FailureKind::Transient,
+            Self::Engine { .. } | Self::Refused { .. } => FailureKind::Refused,
+            Self::Helper { .. } | Self::Unauthorized { .. } => FailureKind::Auth,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoEngine(_) => {
+                "is it running, and does DOCKER_HOST (with DOCKER_CERT_PATH for TLS) name it?"
+            }
+            Self::NoImage(_) => {
+                "build it first, under exactly this name: `docker image ls` shows what is there"
+            }
+            Self::Unauthorized { .. } => {
+                "set IMGPUSH_USERNAME and IMGPUSH_PASSWORD, or CI_REGISTRY_USER and CI_REGISTRY_PASSWORD for \
+                 CI_REGISTRY, or `docker login`"
+            }
+            Self::Unreachable { message, .. } if message.contains("certificate") => {
+                "--ca-file FILE or IMGPUSH_CA_FILE names the registry's own CA"
+            }
+            Self::Unreachable { .. } => {
+                "check that the registry is up and reachable from here, then try again"
+            }
+            Self::Unconfirmed { .. } => "somebody else may have pushed the same tag meanwhile: try again",
+            _ => return None,
+        })
+    }
+}
+
+impl From<PushError> for Failure {
+    fn from(error: PushError) -> Self {
+        let (kind, hint) = (error.kind(), error.hint());
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

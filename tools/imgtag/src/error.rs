@@ -1,0 +1,98 @@
+//! Why there is no tag.
+
+use step::{Failure, FailureKind};
+
+/// What can be wrong with a repository, a revision or a request.
+#[derive(Debug, thiserror::Error)]
+pub enum TagError {
+    /// There is no repository at or above the folder.
+    #[error("{folder}: no Git repository here or in a folder above ({reason})")]
+    NoRepository {
+        /// Where it was looked for.
+        folder: String,
+        /// What was found instead.
+        reason: String,
+    },
+    /// HEAD names a branch without a commit.
+    #[error("the branch `{0}` has no commit yet")]
+    Unborn(String),
+    /// The revision names nothing, or more than one thing.
+    #[error("`{revision}` is not a revision of this repository: {reason}")]
+    Revision {
+        /// As given.
+        revision: String,
+        /// What is wrong, with the candidates where it is ambiguous.
+        reason: String,
+    },
+    /// The path is in no commit that can be reached.
+    #[error("no commit before `{revision}` has touched {path}")]
+    NeverTouched {
+        /// Where the search began.
+        revision: String,
+        /// What was looked for.
+        path: String,
+    },
+    /// The path is not in the revision's tree.
+    #[error("`{revision}` has no {path}")]
+    NoPath {
+        /// Whose tree.
+        revision: String,
+        /// What was looked for.
+        path: String,
+    },
+    /// The history ends before an answer, because the clone is shallow.
+    #[error("the clone is shallow, and ends before the commit that touched {path}")]
+    TooShallow {
+        /// What was looked for.
+        path: String,
+    },
+    /// core.abbrev has a value that git refuses too.
+    #[error("core.abbrev is `{0}`; git takes `auto`, `no` or a number from 4 to the length of an id")]
+    Abbrev(String),
+    /// --prefix or --dirty make it something that no registry takes.
+    #[error("`{0}` is not an image tag (letters, digits, _ . -, at most 128, not starting with . or -)")]
+    NotATag(String),
+    /// --image is not a repository.
+    #[error("`{0}` is not an image repository")]
+    NotARepository(String),
+    /// The objects can't be read.
+    #[error("can't read the repository: {0}")]
+    Unreadable(String),
+    /// A bare repository has no files to compare.
+    #[error("a bare repository has no work tree that could be dirty")]
+    NoWorkTree,
+}
+
+impl TagError {
+    /// Wraps what the Git library says.
+    pub(crate) fn unreadable(error: impl std::fmt::Display) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoRepository { .. } => "run it in a clone, or name one with -C DIR",
+            Self::Unborn(_) => "commit first",
+            Self::Revision { .. } | Self::TooShallow { .. } => {
+                "a shallow clone has not every revision: fetch more, in GitLab with GIT_DEPTH: 0"
+            }
+            Self::Unreadable(_) => "`git fsck` tells what is broken",
+            _ => return None,
+        })
+    }
+}
+
+impl From<TagError> for Failure {
+    fn from(error: TagError) -> Self {
+        let hint = error.hint();
+        let kind = match error {
+            TagError::NotATag(_) | TagError::NotARepository(_) => FailureKind::Usage,
+            _ => FailureKind::Input,
+        };
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

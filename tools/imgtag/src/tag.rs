@@ -1,0 +1,90 @@
+//! The tag, and what a user should know of it.
+
+use serde_json::{Map, Value, json};
+
+use crate::error::TagError;
+
+/// A tag and the facts it rests on.
+#[derive(Debug, Clone)]
+pub struct Tag {
+    /// The tag itself.
+    pub tag: String,
+    /// `REPOSITORY:TAG`, where a repository was given.
+    pub image: Option<String>,
+    /// The full id of the object that was abbreviated.
+    pub commit: String,
+    /// How many of the id's characters the tag has.
+    pub length: usize,
+    /// Whether the clone is shallow.
+    pub shallow: bool,
+    /// Whether tracked files differ, where that was asked.
+    pub dirty: Option<bool>,
+    /// Whether another clone of the same commit computes the same tag.
+    pub stable: bool,
+    /// What may go wrong with this tag.
+    pub warnings: Vec<String>,
+}
+
+impl Tag {
+    /// The fields of `--output json`.
+    pub fn fields(&self) -> Map<String, Value> {
+        let Value::Object(fields) = json!({
+            "tag": self.tag,
+            "image": self.image,
+            "commit": self.commit,
+            "length": self.length,
+            "shallow": self.shallow,
+            "dirty": self.dirty,
+            "stable": self.stable,
+            "warnings": self.warnings,
+        }) else {
+            return Map::new();
+        };
+        fields
+    }
+}
+
+/// Puts prefix, id and suffix together; the result is one that every registry takes.
+pub fn assemble(prefix: &str, id: &str, suffix: &str) -> Result<String, TagError> {
+    let tag = format!("{prefix}{id}{suffix}");
+    if image_reference::is_tag(&tag) { Ok(tag) } else { Err(TagError::NotATag(tag)) }
+}
+
+/// The reference of the image in a repository.
+pub fn image(repository: &str, tag: &str) -> Result<String, TagError> {
+    if image_reference::is_repository(repository) {
+        Ok(format!("{repository}:{tag}"))
+    } else {
+        Err(TagError::NotARepository(repository.to_owned()))
+    }
+}
+
+/// Whether YAML reads the tag as a number unless it is quoted: `1234567`, `87290323`, `12345e7`.
+pub fn reads_as_number(tag: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    digits(tag)
+        || tag.split_once(['e', 'E']).is_some_and(|(mantissa, exponent)| digits(mantissa) && digits(exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_yaml_sees() {
+        for tag in ["1234567", "8729e32", "0000000"] {
+            assert!(reads_as_number(tag), "{tag}");
+        }
+        for tag in ["4b1c9e2", "e123456", "12345e", "g1234567"] {
+            assert!(!reads_as_number(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_tag_always_fits_the_grammar() {
+        assert_eq!(assemble("v-", "4b1c9e2", "-dirty").unwrap(), "v-4b1c9e2-dirty");
+        assert!(assemble("-", "4b1c9e2", "").is_err());
+        assert!(assemble("", "4b1c9e2", "+dirty").is_err());
+        assert!(assemble(&"p".repeat(100), &"0".repeat(40), "").is_err());
+    }
+}
