@@ -1,0 +1,250 @@
+//! SSH: one session, a channel for each service.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use ssh2::{Channel, ErrorCode, MethodType, Session};
+
+use crate::RemoteError;
+use crate::settings::{Settings, SshSettings};
+use crate::transport::{Service, Transport, complaint};
+
+/// In the order of OpenSSH's default.
+const HOST_KEY_ALGORITHMS: [&str; 7] = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+    "ssh-rsa",
+];
+
+/// Error codes of libssh2.h that change what is said.
+const KEY_EXCHANGE_FAILED: [i32; 3] = [-5, -8, -17];
+const AUTHENTICATION_FAILED: [i32; 2] = [-18, -19];
+
+pub(crate) struct SshTransport {
+    session: Session,
+    server: String,
+    path: String,
+    channels: Vec<(Service, Channel)>,
+}
+
+impl SshTransport {
+    /// Connects, checks the host key, and logs in.
+    pub(crate) fn connect(
+        user: &str,
+        host: &str,
+        port: u16,
+        path: &str,
+        settings: &Settings,
+    ) -> Result<Self, RemoteError> {
+        let server = format!("{host}:{port}");
+        let broken = |action, source| RemoteError::Network { server: server.clone(), action, source };
+        let stream =
+            dial(host, port, settings.connect_timeout).map_err(|error| broken("can't connect", error))?;
+        let mut session = Session::new().map_err(|error| broken("can't start SSH", error.into()))?;
+        session.set_timeout(milliseconds(settings.connect_timeout));
+        let preferred = host_key_order(&settings.ssh.known_hosts.algorithms(host, port));
+        let agreed = session.method_pref(MethodType::HostKey, &preferred);
+        agreed.map_err(|error| broken("can't start SSH", error.into()))?;
+        session.set_tcp_stream(stream);
+        session.handshake().map_err(|error| match error.code() {
+            ErrorCode::Session(code) if KEY_EXCHANGE_FAILED.contains(&code) => RemoteError::Refused {
+                server: server.clone(),
+                reason: format!("no algorithm in common for the SSH key exchange ({})", error.message()),
+            },
+            _ => broken("SSH handshake", error.into()),
+        })?;
+        let (key, _) = session
+            .host_key()
+            .ok_or_else(|| broken("SSH handshake", io::Error::other("the server showed no host key")))?;
+        settings.ssh.known_hosts.check(host, port, key, settings.ssh.fingerprint.as_deref())?;
+        log_in(&session, user, &server, &settings.ssh)?;
+        session.set_timeout(milliseconds(settings.silence_timeout));
+        Ok(Self { session, server, path: path.to_owned(), channels: Vec::new() })
+    }
+
+    fn channel(&mut self, service: Service) -> Result<&mut Channel, RemoteError> {
+        let found = self.channels.iter_mut().rev().find(|(open, _)| *open == service);
+        found
+            .map(|(_, channel)| channel)
+            .ok_or_else(|| RemoteError::protocol(&self.server, "nothing was started"))
+    }
+
+    fn broken(&self, action: &'static str, source: io::Error) -> RemoteError {
+        RemoteError::Network { server: self.server.clone(), action, source }
+    }
+}
+
+impl Transport for SshTransport {
+    fn greet(&mut self, service: Service) -> Result<Box<dyn Read + '_>, RemoteError> {
+        let failed = |error: ssh2::Error| self.broken("can't open a channel", error.into());
+        let mut channel = self.session.channel_session().map_err(failed)?;
+        if let Some(protocol) = service.protocol() {
+            // A server that does not accept the variable speaks version 0.
+            let _ = channel.setenv("GIT_PROTOCOL", protocol);
+        }
+        let command = format!("{} {}", service.name(), quoted(&self.path));
+        channel.exec(&command).map_err(failed)?;
+        self.channels.push((service, channel));
+        self.ask(service, &[])
+    }
+
+    fn ask(&mut self, service: Service, request: &[u8]) -> Result<Box<dyn Read + '_>, RemoteError> {
+        if let Err(error) = self.channel(service)?.write_all(request) {
+            return Err(self.last_words(service, error));
+        }
+        Ok(Box::new(self.channel(service)?))
+    }
+
+    fn is_stateless(&self) -> bool {
+        false
+    }
+
+    fn server(&self) -> &str {
+        &self.server
+    }
+
+    fn last_words(&mut self, service: Service, error: io::Error) -> RemoteError {
+        let mut words = Vec::new();
+        // A connection that broke has nothing more to say.
+        let connected = error.kind() == io::ErrorKind::UnexpectedEof;
+        if connected && let Ok(channel) = self.channel(service) {
+            let _ = channel.stderr().take(64 * 1024).read_to_end(&mut words);
+        }
+        let words = String::from_utf8_lossy(&words);
+        if words.trim().is_empty() {
+            self.broken("the connection broke", error)
+        } else {
+            complaint(&self.server, &words)
+        }
+    }
+}
+
+impl Drop for SshTransport {
+    fn drop(&mut self) {
+        // Otherwise every channel waits for the server to agree that it is closed.
+        self.session.set_blocking(false);
+    }
+}
+
+fn dial(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Types that `known_hosts` has first, so that a server with several keys shows one that can be checked.
+fn host_key_order(known: &[String]) -> String {
+    let is_known = |algorithm: &&str| {
+        let listed = if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm };
+        known.iter().any(|known| known == listed)
+    };
+    let (mut first, then): (Vec<&str>, Vec<&str>) = HOST_KEY_ALGORITHMS.into_iter().partition(is_known);
+    first.extend(then);
+    first.join(",")
+}
+
+fn log_in(session: &Session, user: &str, server: &str, settings: &SshSettings) -> Result<(), RemoteError> {
+    let mut refused = Vec::new();
+    for key in &settings.keys {
+        let text = key.normalised()?;
+        let passphrase = key.passphrase.as_ref().map(step::Secret::expose);
+        match session.userauth_pubkey_memory(user, None, text.expose(), passphrase) {
+            Ok(()) => return Ok(()),
+            Err(error) => match error.code() {
+                ErrorCode::Session(code) if AUTHENTICATION_FAILED.contains(&code) => {
+                    refused.push(key.origin.clone());
+                }
+                ErrorCode::Session(-16 | -1) => {
+                    refused.push(unreadable(&key.origin, text.expose(), passphrase));
+                }
+                _ => {
+                    let source = error.into();
+                    let server = server.to_owned();
+                    return Err(RemoteError::Network { server, action: "SSH authentication", source });
+                }
+            },
+        }
+    }
+    if let Some(socket) = &settings.agent
+        && let Ok(mut agent) = session.agent()
+    {
+        agent.set_identity_path(socket).ok();
+        let identities =
+            agent.connect().and_then(|()| agent.list_identities()).and_then(|()| agent.identities());
+        for identity in identities.unwrap_or_default() {
+            if agent.userauth(user, &identity).is_ok() {
+                return Ok(());
+            }
+        }
+        refused.push("the agent's keys".to_owned());
+    }
+    let (reason, hint) = if refused.is_empty() {
+        (
+            "no SSH key to log in with".to_owned(),
+            "set SSH_PRIVATE_KEY (text or path) or --ssh-key-file, or start an agent",
+        )
+    } else {
+        (
+            format!("the server accepts none of the keys: {} (as {user})", refused.join(", ")),
+            "the public key must be registered with the server, as a deploy key that may write or as a user's",
+        )
+    };
+    Err(RemoteError::Credentials { server: server.to_owned(), reason, hint })
+}
+
+/// libssh2 calls a wrong passphrase an unsupported format.
+fn unreadable(origin: &str, text: &str, passphrase: Option<&str>) -> String {
+    let encrypted = text.contains("ENCRYPTED") || openssh_is_encrypted(text);
+    match (encrypted, passphrase) {
+        (true, None) => format!("{origin} (it is encrypted, and SSH_PRIVATE_KEY_PASSPHRASE is not set)"),
+        (true, Some(_)) => format!("{origin} (SSH_PRIVATE_KEY_PASSPHRASE does not decrypt it)"),
+        (false, _) => format!("{origin} (it can't be read: damaged, or of an unsupported type)"),
+    }
+}
+
+/// An OpenSSH key names its cipher behind the magic (openssh's PROTOCOL.key).
+fn openssh_is_encrypted(text: &str) -> bool {
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).take(1).collect();
+    let start = openssl::base64::decode_block(body.get(..(body.len() / 4) * 4).unwrap_or_default());
+    let start = start.unwrap_or_default();
+    let cipher = start.strip_prefix(b"openssh-key-v1\0").and_then(|rest| rest.get(4..8));
+    cipher.is_some_and(|cipher| cipher != b"none")
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// One word of a POSIX shell, which is what the server's account has.
+fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_types_come_first() {
+        let order = host_key_order(&["ssh-rsa".to_owned()]);
+        assert!(order.starts_with("rsa-sha2-512,rsa-sha2-256,ssh-rsa,ssh-ed25519,"), "{order}");
+    }
+
+    #[test]
+    fn a_path_is_one_word() {
+        assert_eq!(quoted("g/o'brien.git"), r"'g/o'\''brien.git'");
+    }
+}
