@@ -27,7 +27,6 @@ pub(super) fn read(content: &[u8]) -> Result<Totals, String> {
         .collect::<Result<Vec<_>, _>>()?;
     match counts.as_slice() {
         [] => Err("its table has no total row with data-ratio".to_owned()),
-        [total] => Ok(Totals { total: *total, ..Totals::default() }),
         [line, branch, total] => {
             Ok(Totals { total: *total, line: Some(*line), branch: Some(*branch), function: None })
         }
