@@ -127,10 +127,13 @@ wait_until() {
 
 # cached NAME VERSION FUNCTION: the folder $CACHE/NAME-VERSION, made by `FUNCTION TEMPORARY_FOLDER` if it is not there.
 cached() {
-    local folder=$CACHE/$1-$2 function=$3
+    local folder=$CACHE/$1-$2 function=$3 status
     mkdir -p "$CACHE"
     if [[ ! -d $folder ]]; then
+        # In `( … ) || die` a failing step would not end the build, and half of it would be kept.
+        set +e
         (
+            set -e
             flock 9
             [[ ! -d $folder ]] || exit 0
             rm -rf "$folder.new"
@@ -138,7 +141,10 @@ cached() {
             say "building $1 $2 once, into the cache"
             "$function" "$folder.new" 9>&- >&2
             mv -T "$folder.new" "$folder"
-        ) 9>"$CACHE/$1.lock" || die "$1 $2 could not be built"
+        ) 9>"$CACHE/$1.lock"
+        status=$?
+        set -e
+        ((status == 0)) || die "$1 $2 could not be built"
     fi
     printf '%s\n' "$folder"
 }
