@@ -149,6 +149,20 @@ cached() {
     printf '%s\n' "$folder"
 }
 
+# loopback_certificates NAME: a CA of the service's own (ca.crt) and a certificate for loopback signed by it (server.crt,
+# server.key), made once.
+loopback_certificates() {
+    [[ ! -s $STATE/server.crt ]] || return 0
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+        -subj "/CN=gitops-steps $1 CA" -keyout "$STATE/ca.key" -out "$STATE/ca.crt" \
+        -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign" 2>/dev/null
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=127.0.0.1" \
+        -keyout "$STATE/server.key" -out "$STATE/server.csr" 2>/dev/null
+    openssl x509 -req -in "$STATE/server.csr" -CA "$STATE/ca.crt" -CAkey "$STATE/ca.key" -CAcreateserial -days 3650 \
+        -extfile <(printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n') \
+        -out "$STATE/server.crt" 2>/dev/null
+}
+
 # print_env KEY VALUE …: lines for `eval`.
 print_env() {
     while (($#)); do
