@@ -187,7 +187,7 @@ impl Cli {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("imgpush/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_secs(60));
+            .read_timeout(Duration::from_mins(1));
         if let Some(file) = &self.ca_file {
             let context = || format!("can't read the CA in {}", file.display());
             let pem = std::fs::read(file).or_fail_with(FailureKind::Input, context)?;

@@ -146,7 +146,7 @@ impl Repository {
                 }
             };
             let backoff = Duration::from_millis(200 * 2_u64.pow(tries - 1));
-            tokio::time::sleep(waiting.unwrap_or(backoff).min(Duration::from_secs(60))).await;
+            tokio::time::sleep(waiting.unwrap_or(backoff).min(Duration::from_mins(1))).await;
         }
     }
 

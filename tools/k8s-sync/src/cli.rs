@@ -1,23 +1,398 @@
 //! The command line of k8s-sync, and the only place that reads the environment.
 
-use step::{ExitStatus, Failure, FailureKind, Io, Preferences, Program, Talk};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Manifests in Git to cluster
+use clap::{Args, Subcommand};
+use git_remote::{RemoteOptions, RemoteUrl};
+use step::{
+    Console, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Talk,
+    environment,
+};
+
+use crate::application;
+use crate::cluster::{Cluster, Conflicts, Destination, Resources, connect};
+use crate::diff;
+use crate::health;
+use crate::manifest::{Identity, Manifest};
+use crate::observe::Observer;
+use crate::report::{self, Tally};
+use crate::source::{Checkout, read_files};
+use crate::sync::{Application, Plan};
+use crate::wait;
+use crate::watch::{Behaviour, Operator};
+
+const EXAMPLES: &str = "\
+Examples:
+  k8s-sync diff app --repo git@git.test:team/manifests.git --path app --dest-namespace app
+  k8s-sync apply app -f manifests/ --dest-namespace app --prune
+  k8s-sync watch app --repo \"$MANIFESTS\" --path manifests --revision demo --dest-namespace app \\
+    --sync-policy automated --auto-prune --self-heal
+  kubectl get deployment app -o yaml | k8s-sync health -f -
+
+The cluster is the one of the kubeconfig's current context (KUBECONFIG), or inside a cluster the one around.
+SSH keys and host keys come from SSH_PRIVATE_KEY and SSH_KNOWN_HOSTS (texts, or paths of files); an unknown host
+key is refused.";
+
+/// Manifests in Git to cluster: diffed, applied, pruned, waited for and kept that way
 #[derive(Debug, clap::Parser)]
-#[command(name = "k8s-sync", version)]
+#[command(name = "k8s-sync", version, after_long_help = EXAMPLES, subcommand_required = true)]
 pub struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+
+    /// What to print
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true,
+        env = "K8S_SYNC_OUTPUT"
+    )]
+    output: Format,
+
     #[command(flatten)]
     talk: Talk,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print what differs between the source and the cluster: 0 nothing, 1 something
+    Diff(Sync),
+    /// Make the cluster as the source says, once, and wait for health
+    Apply(Sync),
+    /// Wait until the source's objects are healthy
+    Wait(Sync),
+    /// Follow a branch and keep the cluster as it says
+    Watch(Watch),
+    /// Print the health of objects, without a cluster
+    Health(HealthOf),
+    /// Print the Argo CD Application that does the same
+    Application(Watch),
+}
+
+/// An application, and how it is synced.
+#[derive(Debug, Args)]
+struct Sync {
+    /// The application's name: its objects are told from others by it
+    name: String,
+
+    /// Read manifests from a file, a folder, or - for stdin, instead of a repository
+    #[arg(short = 'f', long = "file", value_name = "FILE", conflicts_with = "repo", help_heading = "Source")]
+    file: Option<PathBuf>,
+
+    /// The repository's URL
+    #[arg(long, value_name = "URL", env = "K8S_SYNC_REPO", help_heading = "Source")]
+    repo: Option<String>,
+
+    /// Branch, tag or commit
+    #[arg(
+        long,
+        value_name = "REV",
+        default_value = "HEAD",
+        env = "K8S_SYNC_REVISION",
+        help_heading = "Source"
+    )]
+    revision: String,
+
+    /// The folder with the manifests, and all below it
+    #[arg(long, value_name = "DIR", default_value = ".", env = "K8S_SYNC_PATH", help_heading = "Source")]
+    path: String,
+
+    /// Where fetched repositories are kept
+    #[arg(long, value_name = "DIR", env = "K8S_SYNC_CACHE", help_heading = "Source")]
+    cache: Option<PathBuf>,
+
+    /// The API server, with the credentials of the current configuration
+    #[arg(long, value_name = "URL", env = "K8S_SYNC_DEST_SERVER", help_heading = "Destination")]
+    dest_server: Option<String>,
+
+    /// A context of the kubeconfig
+    #[arg(long, value_name = "CONTEXT", conflicts_with = "dest_server", help_heading = "Destination")]
+    dest_name: Option<String>,
+
+    /// Where objects go that name no namespace, and where the application's inventory is
+    #[arg(
+        long,
+        value_name = "NS",
+        default_value = "default",
+        env = "K8S_SYNC_DEST_NAMESPACE",
+        help_heading = "Destination"
+    )]
+    dest_namespace: String,
+
+    /// Delete objects of the application that the source no longer has
+    #[arg(long, visible_alias = "auto-prune", help_heading = "Sync")]
+    prune: bool,
+
+    /// The most that may be pruned at once, in percent of what the application has
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Sync")]
+    max_prune: u8,
+
+    /// Take over fields that another manager owns, instead of failing
+    #[arg(long, help_heading = "Sync")]
+    force_conflicts: bool,
+
+    /// Let the server try everything out, and write nothing
+    #[arg(short = 'n', long, help_heading = "Sync")]
+    dry_run: bool,
+
+    /// How long to wait for health, in seconds; 0 does not wait
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        env = "K8S_SYNC_TIMEOUT",
+        help_heading = "Sync"
+    )]
+    timeout: u64,
+
+    #[command(flatten)]
+    remote: RemoteOptions,
+}
+
+/// What the operator takes besides.
+#[derive(Debug, Args)]
+struct Watch {
+    #[command(flatten)]
+    sync: Sync,
+
+    /// `automated` syncs new commits; `none` only tells of them
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Policy::None, help_heading = "Sync")]
+    sync_policy: Policy,
+
+    /// Change back what others change in the cluster
+    #[arg(long, help_heading = "Sync")]
+    self_heal: bool,
+
+    /// Seconds between two looks at the repository
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "K8S_SYNC_POLL",
+        value_parser = clap::value_parser!(u64).range(1..), help_heading = "Source")]
+    poll: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Policy {
+    Automated,
+    None,
+}
+
+#[derive(Debug, Args)]
+struct HealthOf {
+    /// The objects: a file, a folder, or - for stdin
+    #[arg(short = 'f', long = "file", value_name = "FILE", default_value = "-")]
+    file: PathBuf,
 }
 
 impl Program for Cli {
     const NAME: &'static str = "k8s-sync";
 
     fn preferences(&self) -> Preferences {
-        Preferences { verbosity: self.talk.verbosity(), json: false }
+        Preferences { verbosity: self.talk.verbosity(), json: self.output == Format::Json }
     }
 
-    fn run(self, _io: &mut Io) -> Result<ExitStatus, Failure> {
-        Err(Failure::message(FailureKind::Internal, "not there yet"))
+    fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        if self.output == Format::Dotenv {
+            return Err(
+                Failure::message(FailureKind::Usage, "k8s-sync has no dotenv output").hint("use -o json")
+            );
+        }
+        let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
+        runtime.block_on(async {
+            match &self.command {
+                Verb::Health(health) => print_health(health, io),
+                Verb::Application(watch) => watch.print_application(io),
+                Verb::Diff(sync) => sync.diff(io).await,
+                Verb::Apply(sync) => sync.apply(self.output, io).await,
+                Verb::Wait(sync) => sync.wait(self.output, io).await,
+                Verb::Watch(watch) => watch.run(self.output, io).await,
+            }
+        })
+    }
+}
+
+fn print_health(options: &HealthOf, io: &mut Io) -> Result<ExitStatus, Failure> {
+    for manifest in read_files(&options.file)? {
+        let status = health::of(&manifest.object);
+        io.out.line(format!("{}\t{}\t{}", status.health, Identity::of(&manifest.object), status.message))?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+impl Sync {
+    fn application(&self) -> Application {
+        Application {
+            name: self.name.clone(),
+            namespace: self.dest_namespace.clone(),
+            prune: self.prune,
+            max_prune: self.max_prune,
+            conflicts: if self.force_conflicts { Conflicts::Force } else { Conflicts::Fail },
+        }
+    }
+
+    async fn cluster(&self) -> Result<Cluster, Failure> {
+        let destination = Destination { server: self.dest_server.clone(), context: self.dest_name.clone() };
+        Ok(connect(&destination).await?)
+    }
+
+    fn checkout(&self) -> Result<Checkout, Failure> {
+        let Some(repo) = &self.repo else {
+            return Err(Failure::message(
+                FailureKind::Usage,
+                "no source: neither --repo nor --file was given",
+            )
+            .hint("--repo URL --path DIR, or -f FILE"));
+        };
+        let url: RemoteUrl = repo.parse().map_err(Failure::from)?;
+        let settings = self.remote.settings(&["K8S_SYNC_TOKEN", "GITLAB_TOKEN"])?;
+        let cache = self.cache.clone().unwrap_or_else(|| {
+            let home = environment::var_os("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| environment::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+            home.unwrap_or_else(std::env::temp_dir).join("k8s-sync").join(&self.name)
+        });
+        std::fs::create_dir_all(&cache)
+            .or_fail_with(FailureKind::Input, || format!("can't make the cache folder {}", self.name))
+            .map_err(|failure| failure.hint("--cache DIR names a folder that can be written"))?;
+        Ok(Checkout::new(url, self.revision.clone(), &self.path, settings, cache))
+    }
+
+    fn manifests(&self) -> Result<Vec<Manifest>, Failure> {
+        match &self.file {
+            Some(file) => Ok(read_files(file)?),
+            None => Ok(self.checkout()?.read()?.1),
+        }
+    }
+
+    async fn plan(&self, cluster: &Cluster) -> Result<Plan, Failure> {
+        // Before the cluster is asked for anything: a source that can't be read prunes nothing.
+        let manifests = self.manifests()?;
+        Ok(self.application().plan(cluster, &mut Resources::default(), manifests).await?)
+    }
+
+    async fn diff(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let cluster = self.cluster().await?;
+        let plan = self.plan(&cluster).await?;
+        let rehearsed = self.application().rehearse(&cluster, &plan).await?;
+        let mut differs = false;
+        for (wanted, would_be) in plan.wanted.iter().zip(&rehearsed) {
+            let would_be = would_be.as_ref().unwrap_or(&wanted.object);
+            if let Some(text) =
+                diff::unified(&wanted.identity, plan.live.get(&wanted.identity), Some(would_be))
+            {
+                differs = true;
+                io.out.bytes(text.as_bytes())?;
+            }
+        }
+        for leaving in &plan.leaving {
+            differs = true;
+            let text = diff::unified(&leaving.identity, Some(&leaving.object), None).unwrap_or_default();
+            io.out.bytes(text.as_bytes())?;
+        }
+        Ok(if differs { ExitStatus::No } else { ExitStatus::Done })
+    }
+
+    async fn apply(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let cluster = self.cluster().await?;
+        let application = self.application();
+        let plan = self.plan(&cluster).await?;
+        let rehearsed = application.rehearse(&cluster, &plan).await?;
+        let mut tally = Tally::default();
+        if self.dry_run {
+            for (wanted, would_be) in plan.wanted.iter().zip(&rehearsed) {
+                let live = plan.live.get(&wanted.identity);
+                let change = match live {
+                    None => report::Change::Created,
+                    Some(_) if diff::unified(&wanted.identity, live, would_be.as_ref()).is_none() => {
+                        report::Change::Unchanged
+                    }
+                    Some(_) => report::Change::Configured,
+                };
+                tally.add(change);
+                report::object(&mut io.out, format, change, &wanted.identity)?;
+            }
+            for leaving in &plan.leaving {
+                tally.add(report::Change::Pruned);
+                report::object(&mut io.out, format, report::Change::Pruned, &leaving.identity)?;
+            }
+            report::summary(&mut io.out, format, tally, false, None)?;
+            return Ok(ExitStatus::Done);
+        }
+        let out = &mut io.out;
+        application
+            .carry_out(&cluster, &plan, |change, identity| {
+                tally.add(change);
+                report::object(out, format, change, identity)
+            })
+            .await?;
+        io.out.flush()?;
+        if self.timeout > 0 {
+            self.until_healthy(&cluster, &plan, &io.console).await?;
+        }
+        report::summary(&mut io.out, format, tally, true, (self.timeout > 0).then_some(true))?;
+        Ok(ExitStatus::Done)
+    }
+
+    async fn wait(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let cluster = self.cluster().await?;
+        let plan = self.plan(&cluster).await?;
+        self.until_healthy(&cluster, &plan, &io.console).await?;
+        report::summary(&mut io.out, format, Tally::default(), true, Some(true))?;
+        Ok(ExitStatus::Done)
+    }
+
+    async fn until_healthy(&self, cluster: &Cluster, plan: &Plan, console: &Console) -> Result<(), Failure> {
+        let (lists, labels) = self.application().lists(cluster, &mut Resources::default(), plan).await?;
+        let mut observer = Observer::start(cluster, &lists, &labels);
+        let objects: Vec<Identity> = plan.wanted.iter().map(|wanted| wanted.identity.clone()).collect();
+        Ok(wait::until_healthy(&mut observer, &objects, Duration::from_secs(self.timeout), console).await?)
+    }
+}
+
+impl Watch {
+    async fn run(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let mut application = self.sync.application();
+        if self.self_heal {
+            // Healing takes back what others took.
+            application.conflicts = Conflicts::Force;
+        }
+        let operator = Operator {
+            application,
+            checkout: Arc::new(self.sync.checkout()?),
+            cluster: self.sync.cluster().await?,
+            behaviour: Behaviour {
+                poll: Duration::from_secs(self.poll),
+                self_heal: self.self_heal,
+                automated: self.sync_policy == Policy::Automated,
+                format,
+            },
+        };
+        operator.run(io).await?;
+        Ok(ExitStatus::Done)
+    }
+
+    fn print_application(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let Some(repo) = &self.sync.repo else {
+            return Err(
+                Failure::message(FailureKind::Usage, "an Application needs a repository").hint("--repo URL")
+            );
+        };
+        let document = application::document(&application::Options {
+            name: &self.sync.name,
+            repo,
+            revision: &self.sync.revision,
+            path: &self.sync.path,
+            server: self.sync.dest_server.as_deref(),
+            namespace: &self.sync.dest_namespace,
+            automated: self.sync_policy == Policy::Automated,
+            prune: self.sync.prune,
+            self_heal: self.self_heal,
+        });
+        let text = serde_yaml::to_string(&document).or_fail(FailureKind::Internal)?;
+        io.out.bytes(text.as_bytes())?;
+        Ok(ExitStatus::Done)
     }
 }

@@ -1,3 +1,21 @@
-//! Manifests in Git to cluster.
+//! Manifests in Git to cluster: diffed, applied, pruned, waited for and kept that way.
+//!
+//! A source ([`source`]) yields manifests ([`manifest`]), which are put in order ([`order`]) and brought to the
+//! cluster ([`sync`]) as the members of an ApplySet ([`inventory`]). Health ([`health`]) is read off the objects
+//! as the cluster reports them; [`watch`] does it all again whenever Git or the cluster moves.
 
+pub mod application;
 pub mod cli;
+pub mod cluster;
+pub mod diff;
+pub mod error;
+pub mod health;
+pub mod inventory;
+pub mod manifest;
+pub mod observe;
+pub mod order;
+pub mod report;
+pub mod source;
+pub mod sync;
+pub mod wait;
+pub mod watch;

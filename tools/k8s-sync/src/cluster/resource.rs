@@ -1,0 +1,109 @@
+//! Where a kind's objects are in the API.
+
+use std::collections::HashMap;
+
+use super::Cluster;
+use crate::error::SyncError;
+use crate::manifest::GroupKind;
+
+/// A kind as the API serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// `apps/v1`.
+    pub version: String,
+    /// `deployments`.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+}
+
+impl Resource {
+    /// The path of all objects: of a namespace, or of the cluster where it is empty.
+    pub fn list(&self, namespace: &str) -> String {
+        let root = if self.version.contains('/') { "apis" } else { "api" };
+        if self.namespaced && !namespace.is_empty() {
+            format!("/{root}/{}/namespaces/{namespace}/{}", self.version, self.plural)
+        } else {
+            format!("/{root}/{}/{}", self.version, self.plural)
+        }
+    }
+
+    /// The path of one object.
+    pub fn object(&self, namespace: &str, name: &str) -> String {
+        format!("{}/{name}", self.list(namespace))
+    }
+}
+
+/// What the cluster serves, asked once a group and version.
+#[derive(Debug, Default)]
+pub struct Resources {
+    known: HashMap<String, Vec<(String, Resource)>>,
+    preferred: HashMap<String, String>,
+}
+
+impl Resources {
+    /// Finds a kind of an apiVersion; none where the cluster has no such kind.
+    pub async fn find(
+        &mut self,
+        cluster: &Cluster,
+        version: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>, SyncError> {
+        if self.lookup(version, kind).is_none() {
+            // Asked again on every miss: a CustomResourceDefinition may have come meanwhile.
+            let root = if version.contains('/') { "apis" } else { "api" };
+            let listed = cluster.get(&format!("/{root}/{version}")).await?.unwrap_or_default();
+            let resources = listed["resources"].as_array().into_iter().flatten();
+            let served = resources.filter_map(|entry| {
+                let plural = entry["name"].as_str().filter(|name| !name.contains('/'))?.to_owned();
+                let namespaced = entry["namespaced"].as_bool()?;
+                Some((
+                    entry["kind"].as_str()?.to_owned(),
+                    Resource { version: version.to_owned(), plural, namespaced },
+                ))
+            });
+            self.known.insert(version.to_owned(), served.collect());
+        }
+        Ok(self.lookup(version, kind))
+    }
+
+    /// Finds a kind of a group, in the version that the cluster prefers.
+    pub async fn find_kind(
+        &mut self,
+        cluster: &Cluster,
+        kind: &GroupKind,
+    ) -> Result<Option<Resource>, SyncError> {
+        if kind.group.is_empty() {
+            return self.find(cluster, "v1", &kind.kind).await;
+        }
+        if !self.preferred.contains_key(&kind.group) {
+            let group = cluster.get(&format!("/apis/{}", kind.group)).await?.unwrap_or_default();
+            let Some(version) = group["preferredVersion"]["groupVersion"].as_str() else { return Ok(None) };
+            self.preferred.insert(kind.group.clone(), version.to_owned());
+        }
+        let version = self.preferred[&kind.group].clone();
+        self.find(cluster, &version, &kind.kind).await
+    }
+
+    fn lookup(&self, version: &str, kind: &str) -> Option<Resource> {
+        let served = self.known.get(version)?;
+        served.iter().find(|(found, _)| found == kind).map(|(_, resource)| resource.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let resource = |version: &str, namespaced| Resource {
+            version: version.into(),
+            plural: "things".into(),
+            namespaced,
+        };
+        assert_eq!(resource("v1", true).object("n", "a"), "/api/v1/namespaces/n/things/a");
+        assert_eq!(resource("apps/v1", true).list(""), "/apis/apps/v1/things");
+        assert_eq!(resource("v1", false).object("n", "a"), "/api/v1/things/a");
+    }
+}

@@ -1,0 +1,144 @@
+//! Why manifests did not become objects.
+
+use step::{Failure, FailureKind};
+
+/// What can go wrong between a source and a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// A file or folder that can't be read.
+    #[error("can't read {path}: {cause}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// A document that is not a manifest.
+    #[error("{place}: {problem}")]
+    Manifest {
+        /// File and document.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No manifest at all, which would prune everything.
+    #[error("{0} has no manifest; nothing is applied and nothing is pruned")]
+    EmptySource(String),
+    /// Too much would be pruned.
+    #[error("{pruned} of {owned} objects would be pruned, more than the {allowed} % that are allowed")]
+    TooMuchPruned {
+        /// How many would go.
+        pruned: usize,
+        /// How many there are.
+        owned: usize,
+        /// The limit in percent.
+        allowed: u8,
+    },
+    /// There is no configuration to reach a cluster with, or it is broken.
+    #[error("no usable cluster configuration: {0}")]
+    Configuration(String),
+    /// The cluster can't be reached.
+    #[error("can't reach the cluster: {0}")]
+    Unreachable(String),
+    /// The cluster does not know the kind.
+    #[error("{place}: the cluster has no kind {kind} in {version}")]
+    UnknownKind {
+        /// Where the manifest stands.
+        place: String,
+        /// The kind.
+        kind: String,
+        /// Its apiVersion.
+        version: String,
+    },
+    /// The API server said no.
+    #[error("{what}: {message}")]
+    Refused {
+        /// The object or the request.
+        what: String,
+        /// The server's words.
+        message: String,
+        /// The HTTP status.
+        code: u16,
+    },
+    /// The server answers something that is not what was asked for.
+    #[error("{what}: {message}")]
+    Answer {
+        /// The request.
+        what: String,
+        /// What is wrong with the answer.
+        message: String,
+    },
+    /// An object became unhealthy.
+    #[error("{object} is degraded: {message}")]
+    Degraded {
+        /// Which.
+        object: String,
+        /// Why, in the object's words.
+        message: String,
+    },
+    /// Objects are not healthy in time.
+    #[error("not healthy after {seconds} s: {objects}")]
+    NotHealthy {
+        /// How long was waited.
+        seconds: u64,
+        /// Which objects, and why.
+        objects: String,
+    },
+    /// The repository, in its own words.
+    #[error(transparent)]
+    Remote(#[from] git_remote::RemoteError),
+    /// The fetched repository can't be read.
+    #[error("can't read the fetched repository: {0}")]
+    Git(#[from] git2::Error),
+}
+
+impl SyncError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreadable { .. }
+            | Self::Manifest { .. }
+            | Self::EmptySource(_)
+            | Self::Configuration(_) => FailureKind::Input,
+            Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
+            Self::Refused { code: 408 | 429 | 500..=599, .. }
+            | Self::Unreachable(_)
+            | Self::NotHealthy { .. } => FailureKind::Transient,
+            Self::TooMuchPruned { .. }
+            | Self::UnknownKind { .. }
+            | Self::Refused { .. }
+            | Self::Degraded { .. } => FailureKind::Refused,
+            Self::Answer { .. } | Self::Git(_) | Self::Remote(_) => FailureKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::EmptySource(_) => "check --path and --revision; files end in .yaml, .yml or .json",
+            Self::TooMuchPruned { .. } => "--max-prune 100 allows it, if that is what you want",
+            Self::Configuration(_) => {
+                "KUBECONFIG, --dest-name CONTEXT, or a service account inside the cluster"
+            }
+            Self::Refused { code: 401 | 403, .. } => "the account needs that permission in the cluster",
+            Self::Refused { code: 409, .. } => {
+                "another manager owns the field: remove it from the manifest, or take it with --force-conflicts"
+            }
+            Self::UnknownKind { .. } => "its CustomResourceDefinition has to be there first",
+            Self::Degraded { .. } | Self::NotHealthy { .. } => "`kubectl describe` shows the object's events",
+            _ => return None,
+        })
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        if let SyncError::Remote(remote) = error {
+            return remote.into();
+        }
+        let (kind, hint) = (error.kind(), error.hint());
+        let failure = Self::new(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

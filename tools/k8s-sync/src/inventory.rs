@@ -1,0 +1,120 @@
+//! Which objects are an application's own: an ApplySet (KEP-3659), so that kubectl can take over.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::manifest::{GroupKind, annotation};
+
+/// The label by which members are found.
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
+const ID: &str = "applyset.kubernetes.io/id";
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
+const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
+
+/// The kinds and namespaces in which an application has objects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// The kinds.
+    pub kinds: BTreeSet<GroupKind>,
+    /// The namespaces; the empty one stands for objects of the cluster.
+    pub namespaces: BTreeSet<String>,
+}
+
+impl Scope {
+    /// Both scopes together.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self {
+            kinds: self.kinds.union(&other.kinds).cloned().collect(),
+            namespaces: self.namespaces.union(&other.namespaces).cloned().collect(),
+        }
+    }
+}
+
+/// The parent object of an application's ApplySet.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// The application's name, which is the parent's too.
+    pub name: String,
+    /// Where the parent is.
+    pub namespace: String,
+}
+
+impl Parent {
+    /// The ApplySet's id: `applyset-<base64url(sha256(NAME.NAMESPACE.KIND.GROUP))>-v1`.
+    pub fn id(&self) -> String {
+        use std::fmt::Write as _;
+        let digest = Sha256::digest(format!("{}.{}.ConfigMap.", self.name, self.namespace));
+        let encoded = base64_url(&digest);
+        let mut id = String::from("applyset-");
+        let _ = write!(id, "{encoded}-v1");
+        id
+    }
+
+    /// The parent as it should be for a scope.
+    pub fn object(&self, scope: &Scope) -> Value {
+        let join = |words: Vec<String>| words.join(",");
+        let namespaces =
+            scope.namespaces.iter().filter(|name| !name.is_empty() && **name != self.namespace).cloned();
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": { ID: self.id() },
+                "annotations": {
+                    TOOLING: concat!("k8s-sync/v", env!("CARGO_PKG_VERSION")),
+                    GROUP_KINDS: join(scope.kinds.iter().map(ToString::to_string).collect()),
+                    NAMESPACES: join(namespaces.collect()),
+                },
+            },
+        })
+    }
+
+    /// The scope that the parent in the cluster tells, which may hold objects that Git no longer has.
+    pub fn scope(&self, live: &Value) -> Scope {
+        let words = |name: &str| -> Vec<String> {
+            let text = annotation(live, name).unwrap_or_default();
+            text.split(',').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect()
+        };
+        let mut namespaces: BTreeSet<String> = words(NAMESPACES).into_iter().collect();
+        namespaces.insert(self.namespace.clone());
+        namespaces.insert(String::new());
+        Scope { kinds: words(GROUP_KINDS).iter().map(|kind| GroupKind::parse(kind)).collect(), namespaces }
+    }
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Marks an object as a member.
+pub fn join(object: &mut Value, id: &str) {
+    let metadata = &mut object["metadata"];
+    if !metadata["labels"].is_object() {
+        metadata["labels"] = json!({});
+    }
+    metadata["labels"][PART_OF] = Value::from(id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_tells_its_scope_back() {
+        let parent = Parent { name: "app".into(), namespace: "hello".into() };
+        let kinds = ["ConfigMap", "Deployment.apps"].map(GroupKind::parse).into();
+        let namespaces = ["", "hello", "other"].map(ToOwned::to_owned).into();
+        let scope = Scope { kinds, namespaces };
+        let object = parent.object(&scope);
+        assert_eq!(object["metadata"]["annotations"][GROUP_KINDS], "ConfigMap,Deployment.apps");
+        assert_eq!(parent.scope(&object), scope);
+        assert!(parent.id().starts_with("applyset-") && parent.id().ends_with("-v1"));
+    }
+}

@@ -1,0 +1,186 @@
+//! Manifests: documents that say which object should be how.
+
+use std::fmt;
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::error::SyncError;
+
+/// Group and kind of an object; kinds of different groups are different kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+}
+
+impl fmt::Display for GroupKind {
+    /// `Deployment.apps`, `Service`: as ApplySets and kubectl write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+    }
+}
+
+impl GroupKind {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Self {
+        let (kind, group) = text.split_once('.').unwrap_or((text, ""));
+        Self { group: group.to_owned(), kind: kind.to_owned() }
+    }
+
+    /// The group and kind of an object, from its apiVersion and kind.
+    pub fn of(object: &Value) -> Self {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        Self { group: group.to_owned(), kind: object["kind"].as_str().unwrap_or_default().to_owned() }
+    }
+}
+
+/// Which object: its kind, its namespace (none for the cluster's own) and its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// Group and kind.
+    pub kind: GroupKind,
+    /// The namespace, empty for objects of the cluster.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Identity {
+    /// The identity of an object as the cluster returns it.
+    pub fn of(object: &Value) -> Self {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        Self { kind: GroupKind::of(object), namespace: text("namespace"), name: text("name") }
+    }
+}
+
+impl fmt::Display for Identity {
+    /// `KIND.GROUP NAMESPACE/NAME`, the record on stdout.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One object as a source wants it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The object.
+    pub object: Value,
+    /// File and document, for messages.
+    pub place: String,
+}
+
+impl Manifest {
+    /// Group and kind.
+    pub fn kind(&self) -> GroupKind {
+        GroupKind::of(&self.object)
+    }
+
+    /// `apps/v1`.
+    pub fn api_version(&self) -> &str {
+        self.object["apiVersion"].as_str().unwrap_or_default()
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// The namespace that is written, if one is.
+    pub fn namespace(&self) -> Option<&str> {
+        self.object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty())
+    }
+
+    /// An annotation's value.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        annotation(&self.object, name)
+    }
+
+    /// Whether an Argo CD sync option such as `Prune=false` is set on the object.
+    pub fn has_option(&self, option: &str) -> bool {
+        has_option(&self.object, option)
+    }
+}
+
+/// An annotation of any object.
+pub fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object["metadata"]["annotations"][name].as_str()
+}
+
+/// Whether an object carries an Argo CD sync option.
+pub fn has_option(object: &Value, option: &str) -> bool {
+    annotation(object, "argocd.argoproj.io/sync-options")
+        .is_some_and(|options| options.split(',').any(|found| found.trim() == option))
+}
+
+/// Reads the documents of a file; Lists are opened, empty documents passed over.
+pub fn parse(text: &str, file: &str) -> Result<Vec<Manifest>, SyncError> {
+    let mut manifests = Vec::new();
+    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+        let place = if index == 0 { file.to_owned() } else { format!("{file} (document {})", index + 1) };
+        let wrong = |problem: String| SyncError::Manifest { place: place.clone(), problem };
+        let value = Value::deserialize(document).map_err(|error| wrong(error.to_string()))?;
+        if !value.is_null() {
+            open(value, &place, &mut manifests)?;
+        }
+    }
+    Ok(manifests)
+}
+
+fn open(object: Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {
+    let wrong = |problem: &str| SyncError::Manifest { place: place.to_owned(), problem: problem.to_owned() };
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    if !object.is_object() {
+        return Err(wrong("not a Kubernetes object: it is not a mapping"));
+    }
+    if !is_text(&object["apiVersion"]) || !is_text(&object["kind"]) {
+        return Err(wrong("not a Kubernetes object: it has no apiVersion or no kind"));
+    }
+    if object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
+        && let Some(items) = object["items"].as_array()
+    {
+        return items.iter().try_for_each(|item| open(item.clone(), place, into));
+    }
+    if !is_text(&object["metadata"]["name"]) {
+        return Err(wrong("the object has no metadata.name"));
+    }
+    into.push(Manifest { object, place: place.to_owned() });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_and_lists_are_opened() {
+        let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n# nothing\n---\napiVersion: v1\nkind: List\n\
+            items:\n- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: d, namespace: a}\n";
+        let found = parse(text, "f.yml").unwrap();
+        let names: Vec<String> =
+            found.iter().map(|manifest| Identity::of(&manifest.object).to_string()).collect();
+        assert_eq!(names, ["Namespace a", "Deployment.apps a/d"]);
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_named() {
+        for (text, problem) in [
+            ("a: [", "did not find"),
+            ("- 1\n", "not a mapping"),
+            ("kind: X\n", "no apiVersion"),
+            ("apiVersion: v1\nkind: Secret\nmetadata: {}\n", "no metadata.name"),
+            ("apiVersion: v1\nkind: Secret\nkind: Pod\n", "duplicate"),
+        ] {
+            let error = parse(text, "f.yml").unwrap_err().to_string();
+            assert!(error.starts_with("f.yml") && error.contains(problem), "{error}");
+        }
+    }
+}

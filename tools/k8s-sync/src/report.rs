@@ -1,0 +1,93 @@
+//! What a run tells: a line an object, or an event a line with a summary at the end.
+
+use serde_json::{Value, json};
+use step::{Failure, Format, Records};
+
+use crate::manifest::Identity;
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was there, and another way.
+    Configured,
+    /// It was as it should be.
+    Unchanged,
+    /// Git no longer has it.
+    Pruned,
+}
+
+impl Change {
+    /// The word on stdout.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Pruned => "pruned",
+        }
+    }
+}
+
+/// How many objects met which fate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Not there before.
+    pub created: usize,
+    /// Changed.
+    pub configured: usize,
+    /// Left as they were.
+    pub unchanged: usize,
+    /// Deleted.
+    pub pruned: usize,
+}
+
+impl Tally {
+    /// Counts one more.
+    pub const fn add(&mut self, change: Change) {
+        match change {
+            Change::Created => self.created += 1,
+            Change::Configured => self.configured += 1,
+            Change::Unchanged => self.unchanged += 1,
+            Change::Pruned => self.pruned += 1,
+        }
+    }
+
+    /// Whether anything was done.
+    pub const fn changed(&self) -> bool {
+        self.created + self.configured + self.pruned > 0
+    }
+}
+
+/// Tells of one object.
+pub fn object(out: &mut Records, format: Format, change: Change, identity: &Identity) -> Result<(), Failure> {
+    match format {
+        Format::Json => out.line(
+            json!({
+                "schema": "k8s-sync/v1", "kind": "object", "change": change.word(),
+                "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
+            })
+            .to_string(),
+        ),
+        _ => out.line(format!("{} {identity}", change.word())),
+    }
+}
+
+/// Tells of the whole run, where that is asked for.
+pub fn summary(
+    out: &mut Records,
+    format: Format,
+    tally: Tally,
+    synced: bool,
+    healthy: Option<bool>,
+) -> Result<(), Failure> {
+    if format != Format::Json {
+        return Ok(());
+    }
+    let summary: Value = json!({
+        "schema": "k8s-sync/v1", "kind": "summary", "synced": synced, "healthy": healthy,
+        "created": tally.created, "configured": tally.configured, "unchanged": tally.unchanged, "pruned": tally.pruned,
+    });
+    out.line(summary.to_string())
+}

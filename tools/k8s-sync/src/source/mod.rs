@@ -1,0 +1,60 @@
+//! Where manifests come from: files, stdin, or a path of a revision of a repository.
+
+mod checkout;
+
+pub use checkout::Checkout;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::SyncError;
+use crate::manifest::{Manifest, parse};
+
+/// The endings of files that hold manifests; a template such as `deployment.yml.tmpl` has none of them.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Whether a file's name says that it holds manifests.
+pub(crate) fn is_manifest(path: &Path) -> bool {
+    path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending))
+}
+
+/// Reads a file, a folder with all below it, or stdin (`-`). Nothing there is an error: it would prune everything.
+pub fn read_files(path: &Path) -> Result<Vec<Manifest>, SyncError> {
+    let shown = path.display().to_string();
+    let manifests = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map_err(|cause| SyncError::Unreadable { path: "stdin".to_owned(), cause })?;
+        parse(&text, "stdin")?
+    } else {
+        let mut manifests = Vec::new();
+        for file in files(path)? {
+            let name = file.display().to_string();
+            let text = std::fs::read_to_string(&file)
+                .map_err(|cause| SyncError::Unreadable { path: name.clone(), cause })?;
+            manifests.extend(parse(&text, &name)?);
+        }
+        manifests
+    };
+    if manifests.is_empty() { Err(SyncError::EmptySource(shown)) } else { Ok(manifests) }
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, SyncError> {
+    let unreadable = |cause| SyncError::Unreadable { path: path.display().to_string(), cause };
+    if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?.path();
+        if entry.is_dir() {
+            found.extend(files(&entry)?);
+        } else if is_manifest(&entry) {
+            found.push(entry);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
