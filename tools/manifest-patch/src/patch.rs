@@ -1,0 +1,316 @@
+//! From texts and targets to edited, verified texts: find, splice, verify, piece by piece.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use memchr::{memchr_iter, memmem};
+
+use crate::images::{Image, Place, image_at, images_of};
+use crate::refusal::{Located, Refusal};
+use crate::select::{Scope, Target, Where};
+use crate::shared::other_places;
+use crate::verify::{self, Edit, spliced, verify};
+use crate::yaml::scalar::{self, Unwritable};
+use crate::yaml::stream::{Piece, pieces};
+use crate::yaml::{Content, Document, Granit, NodeId};
+
+/// What to change, and how far to go.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The changes that were asked for.
+    pub targets: Vec<Target>,
+    /// Where they may be made.
+    pub scope: Scope,
+    /// Whether an alias in the place of an image is replaced.
+    pub break_alias: bool,
+    /// Whether a value may be changed that aliases repeat.
+    pub allow_shared: bool,
+    /// Whether templates that are not YAML are refused.
+    pub strict: bool,
+}
+
+/// A file's text and name.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file, as it was given; `-` is stdin.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A change that was made, as the proof tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The document's number in the file, from 0.
+    pub document: usize,
+    /// The path, as yq writes it.
+    pub path: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The bytes that were replaced.
+    pub bytes: Range<usize>,
+    /// What the value was.
+    pub old: String,
+    /// What it is now.
+    pub new: String,
+    /// What was put in the place of the bytes.
+    pub text: String,
+    /// The checks that the change passed.
+    pub verified: &'static [&'static str],
+}
+
+/// An image that a target means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The target's number.
+    pub target: usize,
+    /// What the image is now, without tag and digest where that can be told.
+    pub now: String,
+    /// Where it is: file, line, object.
+    pub place: String,
+}
+
+/// What becomes of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The changes, in the order of their bytes.
+    pub changes: Vec<Change>,
+    /// All images that were meant, changed or not.
+    pub hits: Vec<Hit>,
+}
+
+impl Outcome {
+    /// The file's bytes with the changes made.
+    pub fn apply(&self, before: &[u8]) -> Vec<u8> {
+        let mut after = Vec::with_capacity(
+            before.len() + self.changes.iter().map(|change| change.text.len()).sum::<usize>(),
+        );
+        let mut at = 0;
+        for change in &self.changes {
+            after.extend_from_slice(&before[at..change.bytes.start]);
+            after.extend_from_slice(change.text.as_bytes());
+            at = change.bytes.end;
+        }
+        after.extend_from_slice(&before[at..]);
+        after
+    }
+}
+
+/// Finds, edits and verifies one file.
+pub fn patch(source: &Source, request: &Request) -> Result<Outcome, Located> {
+    let mut outcome = Outcome::default();
+    let needles = Needles::of(&request.targets);
+    if !needles.may_be_in(&source.bytes) {
+        return Ok(outcome);
+    }
+    for piece in pieces(&source.bytes) {
+        if needles.may_be_in(piece.bytes) {
+            let part = patch_piece(&source.name, piece, request)?;
+            outcome.changes.extend(part.changes);
+            outcome.hits.extend(part.hits);
+        }
+    }
+    Ok(outcome)
+}
+
+/// Patches all files, on several threads where there is enough to do. The first refusal, in the
+/// order of the files, ends it.
+pub fn patch_all(sources: &[Source], request: &Request, _jobs: usize) -> Result<Vec<Outcome>, Located> {
+    sources.iter().map(|source| patch(source, request)).collect()
+}
+
+/// Texts of which one must stand in what is meant. `None` where that can't be said.
+struct Needles<'r>(Option<Vec<memmem::Finder<'r>>>);
+
+impl<'r> Needles<'r> {
+    fn of(targets: &'r [Target]) -> Self {
+        Self(targets.iter().map(|target| target.needle().map(memmem::Finder::new)).collect())
+    }
+
+    /// Whether one of the texts is there, or may be hidden by an escape in double quotes.
+    fn may_be_in(&self, text: &[u8]) -> bool {
+        let Some(needles) = &self.0 else { return true };
+        needles.iter().any(|needle| needle.find(text).is_some())
+            || memchr_iter(b'\\', text)
+                .any(|at| matches!(text.get(at + 1), Some(b'x' | b'u' | b'U' | b'\r' | b'\n')))
+    }
+}
+
+struct PieceOf<'s> {
+    file: &'s str,
+    piece: Piece<'s>,
+    text: &'s str,
+}
+
+impl PieceOf<'_> {
+    fn locate(&self, offset: usize, refusal: Refusal) -> Located {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line = self.piece.line + memchr_iter(b'\n', before.as_bytes()).count();
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        Located { file: self.file.to_owned(), line, column, refusal }
+    }
+}
+
+fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Outcome, Located> {
+    let text = match std::str::from_utf8(piece.bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = std::str::from_utf8(&piece.bytes[..error.valid_up_to()]).unwrap_or_default();
+            return Err(PieceOf { file, piece, text: valid }.locate(valid.len(), Refusal::NotUtf8));
+        }
+    };
+    let here = PieceOf { file, piece, text };
+    let documents = Document::read_all::<Granit<'_>>(text)
+        .map_err(|error| here.locate(error.offset, Refusal::Syntax(error.message)))?;
+    let mut hits = Vec::new();
+    let mut edits = Vec::new();
+    for (number, document) in documents.iter().enumerate() {
+        if request.scope.has_document(piece.document + number) {
+            let wanted = wanted(&here, document, request, &mut hits)?;
+            for (node, value) in wanted {
+                if document.text_of(node) != Some(value.as_str()) {
+                    let edit = edit(&here, document, number, node, value, request)?;
+                    // The value of a block scalar ends in a line break that the new one has not.
+                    if text[edit.splice.bytes.clone()] != edit.splice.text {
+                        edits.push(edit);
+                    }
+                }
+            }
+        }
+    }
+    if edits.is_empty() {
+        return Ok(Outcome { changes: Vec::new(), hits });
+    }
+    for number in edits.iter().map(|edit| edit.document) {
+        refuse_duplicate_keys(&here, &documents[number])?;
+    }
+    edits.sort_by_key(|edit| edit.splice.bytes.start);
+    let after = spliced(text, &edits);
+    verify(text, &documents, &after, &edits)
+        .map_err(|refusal| here.locate(edits[0].splice.bytes.start, refusal))?;
+    Ok(Outcome { changes: changes(&here, &documents, edits), hits })
+}
+
+/// The scalars to be set, and to what.
+fn wanted(
+    here: &PieceOf<'_>,
+    document: &Document<'_>,
+    request: &Request,
+    hits: &mut Vec<Hit>,
+) -> Result<BTreeMap<NodeId, String>, Located> {
+    let at = |node: NodeId, refusal| here.locate(document.node(node).bytes.start, refusal);
+    let mut wanted: BTreeMap<NodeId, (u8, String)> = BTreeMap::new();
+    let images = images_of(document).into_iter().flat_map(|image| {
+        let meant = request.targets.iter().enumerate().filter(|(_, target)| target.means(document, &image));
+        meant.map(|(number, target)| (number, target, image.clone())).collect::<Vec<_>>()
+    });
+    let at_paths = request.targets.iter().enumerate().flat_map(|(number, target)| match &target.place {
+        Where::At(path) => {
+            path.find(document).into_iter().map(|node| (number, target, image_at(document, node))).collect()
+        }
+        _ => Vec::new(),
+    });
+    for (number, target, image) in images.chain(at_paths) {
+        if request.scope.has(&image.owner) {
+            if let Place::Absent(container) = image.place {
+                if document.get(container, "<<").is_some() {
+                    let name = image.name.unwrap_or_default().to_owned();
+                    return Err(at(container, Refusal::Merged(name)));
+                }
+                continue;
+            }
+            hits.push(hit(here, document, &image, number));
+            let changes = target.value.changes(document, &image.place);
+            for (node, value) in changes.map_err(|(node, refusal)| at(node, refusal))? {
+                let rank = target.rank();
+                match wanted.get(&node) {
+                    Some((other, _)) if *other > rank => {}
+                    Some((other, text)) if *other == rank && *text != value => {
+                        return Err(at(node, Refusal::Conflict(text.clone(), value)));
+                    }
+                    _ => {
+                        wanted.insert(node, (rank, value));
+                    }
+                }
+            }
+        }
+    }
+    Ok(wanted.into_iter().map(|(node, (_, value))| (node, value)).collect())
+}
+
+fn hit(here: &PieceOf<'_>, document: &Document<'_>, image: &Image<'_>, target: usize) -> Hit {
+    let now = image.repository(document).map_or_else(|| image.text(document), |own| own.repository());
+    let Located { file, line, .. } = here.locate(document.node(image.node()).bytes.start, Refusal::NotUtf8);
+    let place = format!("{file}:{line} {image}");
+    Hit { target, now, place }
+}
+
+fn edit(
+    here: &PieceOf<'_>,
+    document: &Document<'_>,
+    number: usize,
+    node: NodeId,
+    value: String,
+    request: &Request,
+) -> Result<Edit, Located> {
+    let at = |refusal| here.locate(document.node(node).bytes.start, refusal);
+    let splice = match scalar::replace(document, node, &value) {
+        Err(Unwritable::Alias(_)) if request.break_alias => scalar::replace_alias(document, node, &value),
+        splice => splice.map_err(|refused| at(refused.into()))?,
+    };
+    let others = other_places(document, node);
+    if !others.is_empty() && !request.allow_shared {
+        return Err(at(Refusal::Shared(others.into_iter().map(|(path, _)| path).collect())));
+    }
+    let mut places = vec![document.ordinals(node)];
+    places.extend(others.into_iter().map(|(_, ordinals)| ordinals));
+    Ok(Edit { document: number, node, value, splice, places })
+}
+
+fn refuse_duplicate_keys(here: &PieceOf<'_>, document: &Document<'_>) -> Result<(), Located> {
+    for (mapping, node) in document.nodes().iter().enumerate() {
+        if node.content != Content::Mapping {
+            continue;
+        }
+        let mut seen = BTreeMap::new();
+        for (key, _) in document.entries(mapping) {
+            let Some(text) = document.text_of(key) else { continue };
+            if let Some(first) = seen.insert(text, key) {
+                let first = here.locate(document.node(first).bytes.start, Refusal::NotUtf8).line;
+                let refusal = Refusal::DuplicateKey { key: text.to_owned(), first };
+                return Err(here.locate(document.node(key).bytes.start, refusal));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn changes(here: &PieceOf<'_>, documents: &[Document<'_>], edits: Vec<Edit>) -> Vec<Change> {
+    let mut line = here.piece.line;
+    let mut seen = 0;
+    edits
+        .into_iter()
+        .map(|Edit { document: number, node, value, splice, .. }| {
+            let document = &documents[number];
+            let start = splice.bytes.start;
+            line += memchr_iter(b'\n', &here.text.as_bytes()[seen..start]).count();
+            seen = start;
+            let column = here.text[..start].rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+            let old = document.text_of(node).unwrap_or(document.source(node));
+            let offset = here.piece.offset;
+            Change {
+                document: here.piece.document + number,
+                path: document.path(node),
+                line,
+                column,
+                bytes: offset + start..offset + splice.bytes.end,
+                old: old.trim_end_matches('\n').to_owned(),
+                new: value,
+                text: splice.text,
+                verified: &verify::ALL,
+            }
+        })
+        .collect()
+}

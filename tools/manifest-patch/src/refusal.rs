@@ -1,0 +1,110 @@
+//! Why a value is not changed: typed, with the place in the file.
+
+use std::fmt;
+
+use step::{Failure, FailureKind};
+
+use crate::yaml::scalar::Unwritable;
+
+/// Why a value is not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Bytes that are not UTF-8.
+    #[error("not UTF-8 text")]
+    NotUtf8,
+    /// Not YAML.
+    #[error("not YAML: {0}")]
+    Syntax(String),
+    /// The value can't be replaced where it stands.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    /// The value stands in an anchored node that aliases repeat.
+    #[error("the value is shared: changing it would also change {}", .0.join(", "))]
+    Shared(Vec<String>),
+    /// The container's image comes from a merge key.
+    #[error("the container `{0}` takes its image from elsewhere by a merge key (<<)")]
+    Merged(String),
+    /// The same key twice in a mapping.
+    #[error("the key `{key}` stands here and in line {first}")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+        /// The line that it stands in first.
+        first: usize,
+    },
+    /// An image in parts has no key for a part of the reference.
+    #[error("the image has no key for the reference's {0}, and keys are never created")]
+    NoKeyFor(&'static str),
+    /// The reference lacks a part that the file has a key for.
+    #[error("the image has a {0} here, and the reference has none: what is there would be stale")]
+    Stale(&'static str),
+    /// Two of the images asked for fit the same place.
+    #[error("two of the images asked for belong here: {0} and {1}")]
+    Conflict(String, String),
+    /// A template that `--strict` doesn't let pass.
+    #[error("a template that is not YAML can't be verified")]
+    Template,
+    /// The second reader can't read what the first one could.
+    #[error("the second YAML reader can't read the document: {0}")]
+    SecondReader(String),
+    /// The edit did not do what it was meant to do.
+    #[error("the edit is not what was meant: {0}; nothing was written")]
+    Verification(String),
+}
+
+impl Refusal {
+    const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Verification(_) => FailureKind::Internal,
+            _ => FailureKind::Input,
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "manifests are UTF-8; convert the file first, e.g. with iconv",
+            Self::Syntax(_) => "mend the file; only files with {{ }} are edited without being YAML",
+            Self::Unwritable(Unwritable::Alias(_)) => {
+                "--break-alias writes the image in the alias's place; or change the anchored value"
+            }
+            Self::Unwritable(_) => "write the value on one line, as a string",
+            Self::Shared(_) => "--allow-shared changes it in all of these places",
+            Self::Merged(_) => "change the image where the anchor is, with --image or --at",
+            Self::DuplicateKey { .. } => "remove one of them: readers disagree on which counts",
+            Self::NoKeyFor(_) => "add the key to the file once, or leave that part out of the reference",
+            Self::Stale(_) => "give the whole reference, as imgpush prints it, or remove the key",
+            Self::Conflict(..) => "narrow it by --container, --kind, --name or --doc",
+            Self::Template => "leave out --strict to edit literal image lines, checked by their bytes only",
+            Self::SecondReader(_) => "write it in the YAML that all readers share",
+            Self::Verification(_) => "please report this, with the file",
+        }
+    }
+}
+
+/// A refusal and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The file, as it was given.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub refusal: Refusal,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.refusal)
+    }
+}
+
+impl std::error::Error for Located {}
+
+impl From<Located> for Failure {
+    fn from(located: Located) -> Self {
+        let (kind, hint) = (located.refusal.kind(), located.refusal.hint());
+        Self::new(kind, located).hint(hint)
+    }
+}

@@ -1,0 +1,202 @@
+//! One run: read, patch, decide whether everything asked for was found, write or print.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use step::{ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
+
+use crate::explain;
+use crate::patch::{Hit, Outcome, Request, Source, patch_all};
+use crate::replace::{Replacement, replace_all};
+use crate::report;
+use crate::select::{Target, Where};
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Stdin.
+    Stdin,
+    /// These files.
+    Files(Vec<PathBuf>),
+}
+
+/// Where the result belongs.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// Stdout gets the manifest.
+    Stdout,
+    /// Each file is replaced.
+    InPlace,
+    /// This file is written.
+    File(PathBuf),
+}
+
+/// All that the command line asks for.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+pub struct Job {
+    /// What to change.
+    pub request: Request,
+    /// Whether a name or a path may mean images of several repositories.
+    pub all: bool,
+    /// What is read.
+    pub input: Input,
+    /// Where the result belongs.
+    pub destination: Destination,
+    /// Whether files are written at all.
+    pub write: bool,
+    /// Whether a change leads to status 1.
+    pub check: bool,
+    /// Whether a diff is printed.
+    pub diff: bool,
+    /// How the result is told.
+    pub format: Format,
+    /// The most threads to use.
+    pub jobs: usize,
+}
+
+/// A file before and after.
+#[derive(Debug)]
+pub struct Patched {
+    /// What was read.
+    pub source: Source,
+    /// The file that the result belongs into, if it is a file.
+    pub target: Option<PathBuf>,
+    /// What the target holds now, if it exists.
+    pub before: Option<Vec<u8>>,
+    /// What it shall hold.
+    pub after: Vec<u8>,
+    /// What was found and changed.
+    pub outcome: Outcome,
+}
+
+impl Patched {
+    /// Whether the target changes.
+    pub fn changed(&self) -> bool {
+        self.before.as_deref() != Some(&self.after)
+    }
+
+    /// The name that results carry.
+    pub fn name(&self) -> String {
+        self.target.as_ref().map_or_else(|| self.source.name.clone(), |target| target.display().to_string())
+    }
+}
+
+/// Does the job.
+pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
+    let sources = read(&job.input)?;
+    let outcomes = patch_all(&sources, &job.request, job.jobs)?;
+    let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
+    require_hits(job, &sources, &hits)?;
+    let patched = sources.into_iter().zip(outcomes);
+    let patched =
+        patched.map(|(source, outcome)| place(source, outcome, job)).collect::<Result<Vec<_>, _>>()?;
+    for file in &patched {
+        for change in &file.outcome.changes {
+            let place = format!("{}:{}:{}", file.source.name, change.line, change.column);
+            io.console.detail(format!("{place}: {} {} -> {}", change.path, change.old, change.new));
+        }
+    }
+    if job.write {
+        write(&patched)?;
+    }
+    print(job, &patched, io)?;
+    let changed = patched.iter().any(Patched::changed);
+    Ok(if job.check && changed { ExitStatus::No } else { ExitStatus::Done })
+}
+
+fn read(input: &Input) -> Result<Vec<Source>, Failure> {
+    match input {
+        Input::Stdin => {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .or_fail_with(FailureKind::Input, || "can't read the manifest from stdin")?;
+            Ok(vec![Source { name: "-".to_owned(), bytes }])
+        }
+        Input::Files(files) => files.iter().map(|file| read_file(file)).collect(),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Source, Failure> {
+    let name = path.display().to_string();
+    let bytes =
+        fs::read(path).or_fail_with(FailureKind::Input, || format!("can't read {}", path.display()))?;
+    Ok(Source { name, bytes })
+}
+
+/// Every target must have been found, and found once where one was meant.
+fn require_hits(job: &Job, sources: &[Source], hits: &[&Hit]) -> Result<(), Failure> {
+    for (number, target) in job.request.targets.iter().enumerate() {
+        let hits: Vec<&Hit> = hits.iter().filter(|hit| hit.target == number).copied().collect();
+        if hits.is_empty() {
+            return Err(explain::nothing_found(target, sources, &job.request));
+        }
+        if !job.all && is_ambiguous(target, &hits) {
+            return Err(explain::several_found(target, &hits));
+        }
+    }
+    Ok(())
+}
+
+/// A name means one image, wherever it is used; a path without `[]` means one node.
+fn is_ambiguous(target: &Target, hits: &[&Hit]) -> bool {
+    match &target.place {
+        Where::Container(_) => hits.iter().any(|hit| hit.now != hits[0].now),
+        Where::At(path) => hits.len() > 1 && !path.is_plural(),
+        Where::Repository | Where::Policy(_) => false,
+    }
+}
+
+fn place(source: Source, outcome: Outcome, job: &Job) -> Result<Patched, Failure> {
+    let after = outcome.apply(&source.bytes);
+    let (target, before) = match &job.destination {
+        Destination::Stdout => (None, Some(source.bytes.clone())),
+        Destination::InPlace => (Some(PathBuf::from(&source.name)), Some(source.bytes.clone())),
+        Destination::File(to) => {
+            let before = match fs::read(to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                before => {
+                    Some(before.or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?)
+                }
+            };
+            (Some(to.clone()), before)
+        }
+    };
+    Ok(Patched { source, target, before, after, outcome })
+}
+
+fn write(patched: &[Patched]) -> Result<(), Failure> {
+    let replacements: Vec<Replacement<'_>> = patched
+        .iter()
+        .filter(|file| file.changed())
+        .filter_map(|file| {
+            let path = file.target.as_deref()?;
+            Some(Replacement { path, content: &file.after, mode_of: Path::new(&file.source.name) })
+        })
+        .collect();
+    replace_all(&replacements).map_err(|(path, error)| {
+        Failure::new(FailureKind::Output, error)
+            .context(format!("can't write {}", path.display()))
+            .hint("all files are as they were")
+    })
+}
+
+fn print(job: &Job, patched: &[Patched], io: &mut Io) -> Result<(), Failure> {
+    match job.format {
+        Format::Json => return io.out.line(report::json(patched)),
+        Format::Dotenv => return io.out.bytes(report::dotenv(patched)?.text().as_bytes()),
+        Format::Text => {}
+    }
+    for file in patched {
+        if job.diff {
+            io.out.bytes(report::diff(file).as_bytes())?;
+        } else if matches!(job.destination, Destination::Stdout) && !job.check {
+            io.out.bytes(&file.after)?;
+        } else if file.changed() {
+            io.out.line(file.name())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! What is to be changed: which images of a document are meant, and what becomes of their scalars.
+
+use image_reference::ImageReference;
+
+use crate::images::{Image, Owner, Parts, Place, Role};
+use crate::path::Path;
+use crate::refusal::Refusal;
+use crate::yaml::{Document, NodeId};
+
+/// Which images are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// All of the new image's repository.
+    Repository,
+    /// The container, kustomization entry or field of this name.
+    Container(String),
+    /// Those marked with this Flux image policy (`NAMESPACE:NAME`).
+    Policy(String),
+    /// The node at this path.
+    At(Path),
+}
+
+/// The new value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// An image, of which each scalar gets its part.
+    Image(ImageReference),
+    /// A text that the scalar gets whole.
+    Text(String),
+}
+
+/// One change that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which images are meant.
+    pub place: Where,
+    /// What they become.
+    pub value: Value,
+}
+
+/// The documents that are meant; an empty list means all.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// `kind`, in any case.
+    pub kinds: Vec<String>,
+    /// `metadata.name`
+    pub names: Vec<String>,
+    /// The document's number in its file, from 0.
+    pub documents: Vec<usize>,
+}
+
+impl Scope {
+    /// Whether the document of this number may hold what is meant.
+    pub fn has_document(&self, number: usize) -> bool {
+        self.documents.is_empty() || self.documents.contains(&number)
+    }
+
+    /// Whether an object is meant.
+    pub fn has(&self, owner: &Owner) -> bool {
+        let kind =
+            self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.eq_ignore_ascii_case(&owner.kind));
+        kind && (self.names.is_empty() || self.names.contains(&owner.name))
+    }
+}
+
+impl Target {
+    /// Whether an image is meant. Paths are not looked up here.
+    pub fn means(&self, document: &Document<'_>, image: &Image<'_>) -> bool {
+        match (&self.place, &self.value) {
+            (Where::Repository, Value::Image(reference)) => image.is_of(document, reference),
+            (Where::Container(name), _) => {
+                image.name == Some(name) && !matches!(image.role, Role::Volume | Role::Policy)
+            }
+            (Where::Policy(policy), _) => image.role == Role::Policy && image.name == Some(policy),
+            (Where::At(_) | Where::Repository, _) => false,
+        }
+    }
+
+    /// Which of two targets decides where both mean the same scalar: the higher one.
+    pub const fn rank(&self) -> u8 {
+        match self.place {
+            Where::At(_) => 3,
+            Where::Container(_) => 2,
+            Where::Policy(_) => 1,
+            Where::Repository => 0,
+        }
+    }
+
+    /// A text that every document that is meant contains, unless it hides it by escapes.
+    pub fn needle(&self) -> Option<&str> {
+        let needle = match (&self.place, &self.value) {
+            (Where::Repository, Value::Image(reference)) => reference.path().rsplit('/').next(),
+            (Where::Container(name) | Where::Policy(name), _) => Some(name.as_str()),
+            (Where::At(path), _) => path.last_key(),
+            (Where::Repository, Value::Text(_)) => None,
+        };
+        let harmless = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
+        needle.filter(|needle| !needle.is_empty() && needle.chars().all(harmless))
+    }
+}
+
+impl Value {
+    /// What becomes of the image's scalars. A scalar that already says so is in the list too.
+    pub fn changes(
+        &self,
+        document: &Document<'_>,
+        place: &Place,
+    ) -> Result<Vec<(NodeId, String)>, (NodeId, Refusal)> {
+        match (self, place) {
+            (Self::Text(text), Place::Whole(node)) => Ok(vec![(*node, text.clone())]),
+            (Self::Image(reference), Place::Whole(node)) => Ok(vec![(*node, reference.to_string())]),
+            (Self::Image(reference), Place::Parts(parts)) => in_parts(document, reference, parts),
+            (Self::Text(_), Place::Parts(parts)) => {
+                let node = parts.repository.or(parts.tag).unwrap_or(Document::ROOT);
+                Err((node, crate::yaml::scalar::Unwritable::Collection("mapping").into()))
+            }
+            (_, Place::Absent(_)) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Each part of the reference to the scalar that holds it.
+fn in_parts(
+    document: &Document<'_>,
+    reference: &ImageReference,
+    parts: &Parts,
+) -> Result<Vec<(NodeId, String)>, (NodeId, Refusal)> {
+    if let Some((node, part, name)) = single(reference, parts) {
+        return part.map(|part| vec![(node, part)]).ok_or((node, Refusal::Stale(name)));
+    }
+    let mut changes = Vec::new();
+    let text = |node: NodeId| document.text_of(node).unwrap_or_default();
+    let image = Image { owner: Owner::default(), role: Role::Field, name: None, place: Place::Parts(*parts) };
+    let anchor = image.node();
+    let same = image.repository(document).is_some_and(|own| own.same_repository(reference));
+    if !same {
+        let registry =
+            parts.registry.filter(|&node| !text(node).is_empty() || reference.registry().is_some());
+        let repository = parts.repository.ok_or((anchor, Refusal::NoKeyFor("repository")))?;
+        if let Some(registry) = registry {
+            let host = reference.registry().unwrap_or(image_reference::DEFAULT_REGISTRY);
+            changes.push((registry, host.to_owned()));
+            changes.push((repository, reference.path().to_owned()));
+        } else {
+            changes.push((repository, reference.repository()));
+        }
+    }
+    match (reference.digest(), parts.digest) {
+        (Some(digest), Some(node)) => changes.push((node, digest.to_owned())),
+        (None, Some(node)) if !text(node).is_empty() => return Err((node, Refusal::Stale("digest"))),
+        _ => {}
+    }
+    match (reference.tag(), parts.tag) {
+        (Some(tag), Some(node)) => {
+            // Without a key for it, the digest follows the tag if it did so before.
+            let pinned = parts.digest.is_none() && text(node).contains('@');
+            match reference.digest().filter(|_| pinned) {
+                Some(digest) => changes.push((node, format!("{tag}@{digest}"))),
+                None if pinned => return Err((node, Refusal::Stale("digest"))),
+                None => changes.push((node, tag.to_owned())),
+            }
+        }
+        (None, Some(node)) if !text(node).is_empty() => return Err((node, Refusal::Stale("tag"))),
+        (Some(_), None) if parts.digest.is_none() || reference.digest().is_none() => {
+            return Err((anchor, Refusal::NoKeyFor("tag")));
+        }
+        _ => {}
+    }
+    Ok(changes)
+}
+
+/// The scalar, where a path names just one part of an image, and what the reference has for it.
+fn single(reference: &ImageReference, parts: &Parts) -> Option<(NodeId, Option<String>, &'static str)> {
+    match *parts {
+        Parts { tag: Some(node), repository: None, digest: None, called: None, .. } => {
+            Some((node, reference.tag().map(ToOwned::to_owned), "tag"))
+        }
+        Parts { digest: Some(node), repository: None, tag: None, called: None, .. } => {
+            Some((node, reference.digest().map(ToOwned::to_owned), "digest"))
+        }
+        Parts { repository: Some(node), tag: None, digest: None, called: None, .. } => {
+            Some((node, Some(reference.repository()), "repository"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,172 @@
+//! Three checks of an edit, each of which sees what the others can't.
+//!
+//! 1. Bytes: what is outside the edited ranges is the same.
+//! 2. Events: the parser that located the values reads the same nodes, but for those values.
+//! 3. Meaning: another parser (`serde_yaml`, of libyaml's line as Kubernetes' own) loads the same
+//!    values, but for those that were meant, also where aliases repeat them.
+
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use crate::refusal::Refusal;
+use crate::yaml::scalar::Splice;
+use crate::yaml::{Content, Document, Granit, NodeId, Style};
+
+/// The checks that an edit has passed, as the proof names them.
+pub const ALL: [&str; 3] = ["bytes", "events", "meaning"];
+
+/// One value to be replaced.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// Which of the text's documents it is in.
+    pub document: usize,
+    /// The node.
+    pub node: NodeId,
+    /// What it shall say.
+    pub value: String,
+    /// The bytes that make it say so.
+    pub splice: Splice,
+    /// Ordinals of all places where the value stands.
+    pub places: Vec<Vec<usize>>,
+}
+
+/// The text with all edits made, which are in the order of their bytes and don't overlap.
+pub fn spliced(text: &str, edits: &[Edit]) -> String {
+    let mut out =
+        String::with_capacity(text.len() + edits.iter().map(|edit| edit.splice.text.len()).sum::<usize>());
+    let mut at = 0;
+    for Edit { splice, .. } in edits {
+        out.push_str(&text[at..splice.bytes.start]);
+        out.push_str(&splice.text);
+        at = splice.bytes.end;
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+/// Compares the text before and after. `documents` are those of `before`.
+pub fn verify(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]) -> Result<(), Refusal> {
+    let failed = |what: String| Refusal::Verification(what);
+    bytes(before, after, edits).map_err(failed)?;
+    events(documents, after, edits).map_err(failed)?;
+    meaning(before, documents, after, edits)
+}
+
+fn bytes(before: &str, after: &str, edits: &[Edit]) -> Result<(), String> {
+    let (mut rest_before, mut rest_after, mut at) = (before, after, 0);
+    for Edit { splice, .. } in edits {
+        let untouched = splice.bytes.start.checked_sub(at).ok_or("edits overlap")?;
+        let (same, tail) = rest_before.split_at_checked(untouched).ok_or("an edit is outside the text")?;
+        rest_after = rest_after.strip_prefix(same).ok_or("bytes in front of an edit differ")?;
+        rest_after = rest_after.strip_prefix(splice.text.as_str()).ok_or("an edit was not made")?;
+        rest_before = tail.get(splice.bytes.len()..).ok_or("an edit is outside the text")?;
+        at = splice.bytes.end;
+    }
+    if rest_before == rest_after { Ok(()) } else { Err("bytes behind the last edit differ".to_owned()) }
+}
+
+fn events(documents: &[Document<'_>], after: &str, edits: &[Edit]) -> Result<(), String> {
+    let edited = Document::read_all::<Granit<'_>>(after)
+        .map_err(|error| format!("the text is no longer YAML: {}", error.message))?;
+    if edited.len() != documents.len() {
+        return Err("the number of documents changed".to_owned());
+    }
+    for (number, (before, after)) in documents.iter().zip(&edited).enumerate() {
+        let edits: Vec<&Edit> = edits.iter().filter(|edit| edit.document == number).collect();
+        same_nodes(before, after, &edits)
+            .ok_or_else(|| "the parser reads something else than the new values".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Whether the nodes are the same but for the edited ones; an edited node is a scalar afterwards.
+fn same_nodes(before: &Document<'_>, after: &Document<'_>, edits: &[&Edit]) -> Option<()> {
+    // Where each node went, to compare what holds it.
+    let mut moved = vec![usize::MAX; before.nodes().len()];
+    let (mut old, mut new, mut next_edit) = (0, 0, 0);
+    while let Some(node) = before.nodes().get(old) {
+        let now = after.nodes().get(new)?;
+        moved[old] = new;
+        let edit = edits.get(next_edit).filter(|edit| edit.node == old);
+        let same_content = if let Some(edit) = edit {
+            next_edit += 1;
+            matches!(&now.content, Content::Scalar { value, style } if is_meant(value, *style, edit))
+        } else {
+            now.content == node.content
+        };
+        let same_parent = before.parent(old).map(|parent| moved[parent]) == after.parent(new);
+        if !same_content || !same_parent || now.properties != node.properties {
+            return None;
+        }
+        old = if edit.is_some() { node.end } else { old + 1 };
+        new += 1;
+    }
+    (new == after.nodes().len() && next_edit == edits.len()).then_some(())
+}
+
+/// A block scalar may end in the line breaks that it ended in before.
+fn is_meant(value: &str, style: Style, edit: &Edit) -> bool {
+    match style {
+        Style::Literal | Style::Folded => value.trim_matches('\n') == edit.value,
+        Style::Plain | Style::SingleQuoted | Style::DoubleQuoted => value == edit.value,
+    }
+}
+
+fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]) -> Result<(), Refusal> {
+    let mut meant = load(before).map_err(Refusal::SecondReader)?;
+    let read = load(after)
+        .map_err(|error| Refusal::Verification(format!("the second YAML reader can't read it: {error}")))?;
+    if meant.len() != documents.len() {
+        return Err(Refusal::SecondReader("it counts another number of documents".to_owned()));
+    }
+    for edit in edits {
+        for place in &edit.places {
+            let value = meant.get_mut(edit.document).and_then(|root| descend(root, place));
+            let value =
+                value.ok_or_else(|| Refusal::SecondReader("it finds no value in that place".to_owned()))?;
+            let block = matches!(
+                documents[edit.document].node(edit.node).content,
+                Content::Scalar { style: Style::Literal | Style::Folded, .. }
+            );
+            let old = value.as_str().filter(|_| block).unwrap_or_default();
+            let breaks = |text: &str| text.chars().take_while(|&c| c == '\n').count();
+            let front = "\n".repeat(breaks(old));
+            let back = if old.trim_matches('\n').is_empty() {
+                String::new()
+            } else {
+                "\n".repeat(old.chars().rev().take_while(|&c| c == '\n').count())
+            };
+            *value = Value::String(format!("{front}{}{back}", edit.value));
+        }
+    }
+    if meant == read {
+        Ok(())
+    } else {
+        Err(Refusal::Verification("the second YAML reader sees other changes too".to_owned()))
+    }
+}
+
+/// The documents of a text. Reading stops at the first error: behind one, `serde_yaml` repeats it
+/// for ever.
+fn load(text: &str) -> Result<Vec<Value>, String> {
+    let mut values = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        values.push(Value::deserialize(document).map_err(|error| error.to_string())?);
+    }
+    Ok(values)
+}
+
+fn descend<'v>(root: &'v mut Value, ordinals: &[usize]) -> Option<&'v mut Value> {
+    let mut value = root;
+    for &ordinal in ordinals {
+        while let Value::Tagged(tagged) = value {
+            value = &mut tagged.value;
+        }
+        value = match value {
+            Value::Sequence(items) => items.get_mut(ordinal)?,
+            Value::Mapping(entries) => entries.iter_mut().nth(ordinal)?.1,
+            _ => return None,
+        };
+    }
+    Some(value)
+}

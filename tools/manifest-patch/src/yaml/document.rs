@@ -1,0 +1,250 @@
+//! A document as its nodes in the order they are written, each with its bytes.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use super::events::{Event, EventSource, Properties, Style, SyntaxError};
+
+/// A node's place in its document's list of nodes.
+pub type NodeId = usize;
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// A scalar.
+    Scalar {
+        /// The text after unquoting, unescaping and folding.
+        value: Cow<'a, str>,
+        /// How it is written.
+        style: Style,
+    },
+    /// A sequence; its items follow.
+    Sequence,
+    /// A mapping; its keys and values follow in turns.
+    Mapping,
+    /// An alias of the anchor of this number.
+    Alias(usize),
+}
+
+/// A node, its bytes, and its place among the others.
+#[derive(Debug, Clone)]
+pub struct Node<'a> {
+    /// What it holds.
+    pub content: Content<'a>,
+    /// Its anchor and tag.
+    pub properties: Properties,
+    /// Its bytes in the text; of a block collection, where it begins.
+    pub bytes: Range<usize>,
+    /// The node after its last descendant.
+    pub end: NodeId,
+    parent: Option<NodeId>,
+}
+
+/// A document: its nodes in the order they are written, the root first.
+#[derive(Debug, Clone)]
+pub struct Document<'a> {
+    /// The text that the nodes' bytes count in; it may hold other documents too.
+    pub text: &'a str,
+    nodes: Vec<Node<'a>>,
+}
+
+impl<'a> Document<'a> {
+    /// All documents of a text.
+    pub fn read_all<S: EventSource<'a>>(text: &'a str) -> Result<Vec<Self>, SyntaxError> {
+        let mut documents = Vec::new();
+        let mut builder = Builder::default();
+        for next in S::open(text) {
+            let (event, bytes) = next?;
+            match event {
+                Event::DocumentStart => builder = Builder::default(),
+                Event::DocumentEnd => {
+                    let nodes = std::mem::take(&mut builder).nodes;
+                    if !nodes.is_empty() {
+                        documents.push(Self { text, nodes });
+                    }
+                }
+                event => builder.take(event, bytes),
+            }
+        }
+        Ok(documents)
+    }
+
+    /// The document's root.
+    pub const ROOT: NodeId = 0;
+
+    /// All nodes, in the order they are written.
+    pub fn nodes(&self) -> &[Node<'a>] {
+        &self.nodes
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node<'a> {
+        &self.nodes[id]
+    }
+
+    /// The node that holds this one.
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        self.nodes[id].parent
+    }
+
+    /// The node and all that hold it, from the inside out.
+    pub fn ancestry(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        std::iter::successors(Some(id), |&id| self.parent(id))
+    }
+
+    /// What a sequence or mapping holds directly; keys and values of a mapping in turns.
+    pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let end = self.nodes[id].end;
+        let first = Some(id + 1).filter(|&first| first < end);
+        std::iter::successors(first, move |&child| Some(self.nodes[child].end).filter(|&next| next < end))
+    }
+
+    /// The items of a sequence; none of anything else.
+    pub fn items(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let sequence = matches!(self.nodes[id].content, Content::Sequence);
+        self.children(id).filter(move |_| sequence)
+    }
+
+    /// The keys and values of a mapping; none of anything else.
+    pub fn entries(&self, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
+        let mapping = matches!(self.nodes[id].content, Content::Mapping);
+        let mut children = self.children(id);
+        std::iter::from_fn(move || Some((children.next()?, children.next()?))).filter(move |_| mapping)
+    }
+
+    /// The value under a key of a mapping.
+    pub fn get(&self, mapping: NodeId, key: &str) -> Option<NodeId> {
+        self.entries(mapping).find(|&(name, _)| self.text_of(name) == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The value at the end of a chain of keys.
+    pub fn get_in(&self, mapping: NodeId, keys: &[&str]) -> Option<NodeId> {
+        keys.iter().try_fold(mapping, |node, key| self.get(node, key))
+    }
+
+    /// The key that a value of a mapping stands under.
+    pub fn key_of(&self, value: NodeId) -> Option<&str> {
+        let (key, _) = self.entries(self.parent(value)?).find(|&(_, own)| own == value)?;
+        self.text_of(key)
+    }
+
+    /// The text of a scalar.
+    pub fn text_of(&self, id: NodeId) -> Option<&str> {
+        match &self.nodes[id].content {
+            Content::Scalar { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The text of the scalar under a key of a mapping.
+    pub fn text_at(&self, mapping: NodeId, key: &str) -> Option<&str> {
+        self.text_of(self.get(mapping, key)?)
+    }
+
+    /// What the node's bytes say.
+    pub fn source(&self, id: NodeId) -> &'a str {
+        self.text.get(self.nodes[id].bytes.clone()).unwrap_or_default()
+    }
+
+    /// Whether the node stands inside `{}` or `[]`.
+    pub fn in_flow(&self, id: NodeId) -> bool {
+        self.ancestry(id).skip(1).any(|outer| self.is_flow_collection(outer))
+    }
+
+    /// Whether the node is written `{…}` or `[…]`.
+    pub fn is_flow_collection(&self, id: NodeId) -> bool {
+        matches!(self.nodes[id].content, Content::Sequence | Content::Mapping)
+            && self.text[self.nodes[id].bytes.start..].starts_with(['{', '['])
+    }
+
+    /// Where the node stands in what holds it, counted in items or entries, from the root inwards.
+    pub fn ordinals(&self, id: NodeId) -> Vec<usize> {
+        let mut ordinals: Vec<usize> = self
+            .ancestry(id)
+            .filter_map(|node| {
+                let parent = self.parent(node)?;
+                let position = self.children(parent).position(|child| child == node)?;
+                let mapping = matches!(self.nodes[parent].content, Content::Mapping);
+                Some(if mapping { position / 2 } else { position })
+            })
+            .collect();
+        ordinals.reverse();
+        ordinals
+    }
+
+    /// The path to a node as yq and jq write it: `.spec.containers[0]["a b"]`.
+    pub fn path(&self, id: NodeId) -> String {
+        let mut path = String::new();
+        let mut steps: Vec<NodeId> = self.ancestry(id).collect();
+        steps.reverse();
+        for (position, pair) in steps.windows(2).enumerate() {
+            let &[parent, child] = pair else { continue };
+            if matches!(self.nodes[parent].content, Content::Mapping) {
+                let key = self.entries(parent).find(|&(_, value)| value == child);
+                let key = key.and_then(|(key, _)| self.text_of(key)).unwrap_or("?");
+                write_key(&mut path, key);
+            } else {
+                let index = self.children(parent).position(|item| item == child).unwrap_or_default();
+                let dot = if position == 0 { "." } else { "" };
+                // Writing to a string can't fail.
+                let _ = write!(path, "{dot}[{index}]");
+            }
+        }
+        if path.is_empty() { ".".to_owned() } else { path }
+    }
+}
+
+fn write_key(path: &mut String, key: &str) {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let bare = key.chars().all(word) && key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    // Writing to a string can't fail.
+    let _ = if bare {
+        write!(path, ".{key}")
+    } else {
+        let dot = if path.is_empty() { "." } else { "" };
+        write!(path, "{dot}[\"{}\"]", key.replace('\\', "\\\\").replace('"', "\\\""))
+    };
+}
+
+#[derive(Default)]
+struct Builder<'a> {
+    nodes: Vec<Node<'a>>,
+    open: Vec<NodeId>,
+}
+
+impl<'a> Builder<'a> {
+    fn take(&mut self, event: Event<'a>, bytes: Range<usize>) {
+        match event {
+            Event::Scalar { value, style, properties } => {
+                self.push(Content::Scalar { value, style }, properties, bytes);
+            }
+            Event::Alias(anchor) => {
+                self.push(Content::Alias(anchor), Properties::default(), bytes);
+            }
+            Event::SequenceStart(properties) => {
+                let id = self.push(Content::Sequence, properties, bytes);
+                self.open.push(id);
+            }
+            Event::MappingStart(properties) => {
+                let id = self.push(Content::Mapping, properties, bytes);
+                self.open.push(id);
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(id) = self.open.pop() {
+                    let end = self.nodes.len();
+                    self.nodes[id].end = end;
+                    self.nodes[id].bytes.end = bytes.end;
+                }
+            }
+            Event::DocumentStart | Event::DocumentEnd => {}
+        }
+    }
+
+    fn push(&mut self, content: Content<'a>, properties: Properties, bytes: Range<usize>) -> NodeId {
+        let id = self.nodes.len();
+        let parent = self.open.last().copied();
+        self.nodes.push(Node { content, properties, bytes, end: id + 1, parent });
+        id
+    }
+}

@@ -1,0 +1,12 @@
+//! YAML read with the place of every value, and values written back into those places.
+
+pub mod document;
+pub mod events;
+pub mod granit;
+pub mod plain;
+pub mod scalar;
+pub mod stream;
+
+pub use document::{Content, Document, Node, NodeId};
+pub use events::{EventSource, Style, SyntaxError};
+pub use granit::Granit;
