@@ -8,6 +8,7 @@ use crate::images::{Image, Place, images_of};
 use crate::patch::{Hit, Request, Source};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Value, Where};
+use crate::template::{image_lines, is_template};
 use crate::yaml::{Document, Granit};
 
 /// More than these are not listed.
@@ -73,11 +74,19 @@ impl There {
             refusal,
         };
         let text = std::str::from_utf8(&source.bytes).map_err(|_| at(1, 1, Refusal::NotUtf8))?;
-        let documents = Document::read_all::<Granit<'_>>(text).map_err(|error| {
-            let before = &text[..text.floor_char_boundary(error.offset)];
-            let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-            at(before.matches('\n').count() + 1, column, Refusal::Syntax(error.message))
-        })?;
+        let documents = match Document::read_all::<Granit<'_>>(text) {
+            Ok(documents) => documents,
+            Err(_) if is_template(text) => {
+                self.add_lines(text);
+                return Ok(());
+            }
+            Err(error) => {
+                let before = &text[..text.floor_char_boundary(error.offset)];
+                let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+                let line = before.matches('\n').count() + 1;
+                return Err(at(line, column, Refusal::Syntax(error.message)));
+            }
+        };
         for (number, document) in documents.iter().enumerate() {
             if request.scope.has_document(number) {
                 for image in images_of(document) {
@@ -98,6 +107,14 @@ impl There {
             _ => image.text(document),
         };
         self.images.push(format!("{image} ({text})"));
+    }
+
+    fn add_lines(&mut self, template: &str) {
+        for line in image_lines(template).into_iter().take(MOST_LISTED) {
+            self.names.extend(line.name.map(ToOwned::to_owned));
+            self.repositories.extend(line.repository().map(|own| own.repository()));
+            self.images.push(format!("{} ({})", line.name.unwrap_or("image"), line.value));
+        }
     }
 
     fn nearest(&self, target: &Target) -> Option<&str> {

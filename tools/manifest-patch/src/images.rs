@@ -70,6 +70,17 @@ pub struct Parts {
     pub called: Option<NodeId>,
 }
 
+impl Parts {
+    fn set(&mut self, part: &str, node: NodeId) {
+        match part {
+            "name" => self.repository = Some(node),
+            "tag" => self.tag = Some(node),
+            "digest" => self.digest = Some(node),
+            _ => {}
+        }
+    }
+}
+
 /// An image of a document.
 #[derive(Debug, Clone)]
 pub struct Image<'d> {
@@ -169,7 +180,7 @@ impl fmt::Display for Image<'_> {
 
 /// The repository at the front of a text, also where the tag is something to be filled in
 /// (`registry/app:${TAG}`).
-fn repository_of(text: &str) -> Option<ImageReference> {
+pub fn repository_of(text: &str) -> Option<ImageReference> {
     let text = text.trim();
     text.parse().ok().or_else(|| {
         let named = text.split_once('@').map_or(text, |(named, _)| named);
@@ -181,7 +192,52 @@ fn repository_of(text: &str) -> Option<ImageReference> {
 pub fn images_of<'d>(document: &'d Document<'_>) -> Vec<Image<'d>> {
     let mut finder = Finder { document, images: Vec::new(), owner: Owner::default(), fields: false };
     finder.object(Document::ROOT);
+    finder.images.extend(marked(document));
     finder.images
+}
+
+/// What Flux image policies mark: `# {"$imagepolicy": "namespace:name"}` behind a value means the
+/// whole reference, with `:tag`, `:name` or `:digest` after the name a part of it
+/// (`internal/update/setters.go` of the image-automation-controller).
+fn marked<'d>(document: &'d Document<'_>) -> Vec<Image<'d>> {
+    const MARK: &str = "\"$imagepolicy\"";
+    if !document.text.contains(MARK) {
+        return Vec::new();
+    }
+    let mut images: Vec<Image<'d>> = Vec::new();
+    let scalars = document.nodes().iter().enumerate();
+    for (node, _) in scalars.filter(|(_, node)| matches!(node.content, Content::Scalar { .. })) {
+        let Some(setter) = document.comment_behind(node).and_then(|comment| comment.split_once(MARK)) else {
+            continue;
+        };
+        let Some(setter) = setter.1.split('"').nth(1) else { continue };
+        let mut words = setter.splitn(3, ':');
+        let (Some(namespace), Some(name)) = (words.next(), words.next()) else { continue };
+        let policy = &setter[..namespace.len() + 1 + name.len()];
+        let part = words.next();
+        // The parts of one image stand in one mapping.
+        let same = |image: &&mut Image<'d>| {
+            let beside = document.parent(image.node()) == document.parent(node);
+            image.name == Some(policy) && beside && matches!(image.place, Place::Parts(_))
+        };
+        let place = match (part, images.iter_mut().find(same)) {
+            (None, _) => Place::Whole(node),
+            (Some(part), Some(image)) => {
+                if let Place::Parts(parts) = &mut image.place {
+                    parts.set(part, node);
+                }
+                continue;
+            }
+            (Some(part), None) => {
+                let mut parts = Parts::default();
+                parts.set(part, node);
+                Place::Parts(parts)
+            }
+        };
+        let owner = owner_of(document, Document::ROOT);
+        images.push(Image { owner, role: Role::Policy, name: Some(policy), place });
+    }
+    images
 }
 
 /// The image that a node is, or is a part of, as the key it stands under says.

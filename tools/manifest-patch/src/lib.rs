@@ -16,5 +16,6 @@ pub mod report;
 pub mod run;
 pub mod select;
 pub mod shared;
+pub mod template;
 pub mod verify;
 pub mod yaml;

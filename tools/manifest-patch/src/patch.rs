@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memchr::{memchr_iter, memmem};
 
@@ -9,6 +10,7 @@ use crate::images::{Image, Place, image_at, images_of};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Scope, Target, Where};
 use crate::shared::other_places;
+use crate::template::{self, image_lines, is_template};
 use crate::verify::{self, Edit, spliced, verify};
 use crate::yaml::scalar::{self, Unwritable};
 use crate::yaml::stream::{Piece, pieces};
@@ -82,6 +84,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether a change could be checked by its bytes only.
+    pub fn is_unverified(&self) -> bool {
+        self.changes.iter().any(|change| change.verified.len() < verify::ALL.len())
+    }
+
     /// The file's bytes with the changes made.
     pub fn apply(&self, before: &[u8]) -> Vec<u8> {
         let mut after = Vec::with_capacity(
@@ -98,27 +105,62 @@ impl Outcome {
     }
 }
 
-/// Finds, edits and verifies one file.
-pub fn patch(source: &Source, request: &Request) -> Result<Outcome, Located> {
-    let mut outcome = Outcome::default();
+/// Pieces that a thread takes at once: enough to make taking cheap, few enough to share evenly.
+const BATCH: usize = 32;
+
+/// Less than this, in bytes, is not worth a second thread.
+const WORTH_A_THREAD: usize = 256 * 1024;
+
+/// Finds, edits and verifies in all files, on several threads where there is enough to do. The first
+/// refusal in the order of the files is the one that is told.
+pub fn patch_all(sources: &[Source], request: &Request, jobs: usize) -> Result<Vec<Outcome>, Located> {
     let needles = Needles::of(&request.targets);
-    if !needles.may_be_in(&source.bytes) {
-        return Ok(outcome);
+    let tasks: Vec<(usize, Piece<'_>)> = sources
+        .iter()
+        .enumerate()
+        .filter(|(_, source)| needles.may_be_in(&source.bytes))
+        .flat_map(|(number, source)| pieces(&source.bytes).into_iter().map(move |piece| (number, piece)))
+        .filter(|(_, piece)| needles.may_be_in(piece.bytes))
+        .collect();
+    let work: usize = tasks.iter().map(|(_, piece)| piece.bytes.len()).sum();
+    let threads = jobs.min(work / WORTH_A_THREAD + 1).min(tasks.len().div_ceil(BATCH)).max(1);
+    let one = |&(number, piece): &(usize, Piece<'_>)| patch_piece(&sources[number].name, piece, request);
+    let parts = in_parallel(&tasks, threads, one);
+    let mut outcomes = vec![Outcome::default(); sources.len()];
+    for ((number, _), part) in tasks.iter().zip(parts) {
+        let part = part?;
+        outcomes[*number].changes.extend(part.changes);
+        outcomes[*number].hits.extend(part.hits);
     }
-    for piece in pieces(&source.bytes) {
-        if needles.may_be_in(piece.bytes) {
-            let part = patch_piece(&source.name, piece, request)?;
-            outcome.changes.extend(part.changes);
-            outcome.hits.extend(part.hits);
-        }
-    }
-    Ok(outcome)
+    Ok(outcomes)
 }
 
-/// Patches all files, on several threads where there is enough to do. The first refusal, in the
-/// order of the files, ends it.
-pub fn patch_all(sources: &[Source], request: &Request, _jobs: usize) -> Result<Vec<Outcome>, Located> {
-    sources.iter().map(|source| patch(source, request)).collect()
+/// The results of all tasks, in their order.
+fn in_parallel<T: Sync, R: Send>(tasks: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    if threads <= 1 {
+        return tasks.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let take_batches = || {
+        let mut done = Vec::new();
+        loop {
+            let start = next.fetch_add(BATCH, Ordering::Relaxed);
+            let Some(rest) = tasks.get(start..).filter(|rest| !rest.is_empty()) else { return done };
+            let batch = &rest[..rest.len().min(BATCH)];
+            done.push((start, batch.iter().map(&work).collect::<Vec<R>>()));
+        }
+    };
+    let mut batches = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(take_batches)).collect();
+        let mut batches = take_batches();
+        for other in others {
+            // A panic ends the process before it could be joined.
+            batches.extend(other.join().unwrap_or_default());
+        }
+        batches
+    });
+    batches.sort_unstable_by_key(|(start, _)| *start);
+    batches.into_iter().flat_map(|(_, results)| results).collect()
 }
 
 /// Texts of which one must stand in what is meant. `None` where that can't be said.
@@ -162,8 +204,11 @@ fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Outcom
         }
     };
     let here = PieceOf { file, piece, text };
-    let documents = Document::read_all::<Granit<'_>>(text)
-        .map_err(|error| here.locate(error.offset, Refusal::Syntax(error.message)))?;
+    let documents = match Document::read_all::<Granit<'_>>(text) {
+        Ok(documents) => documents,
+        Err(_) if is_template(text) => return patch_template(&here, request),
+        Err(error) => return Err(here.locate(error.offset, Refusal::Syntax(error.message))),
+    };
     let mut hits = Vec::new();
     let mut edits = Vec::new();
     for (number, document) in documents.iter().enumerate() {
@@ -191,6 +236,42 @@ fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Outcom
     verify(text, &documents, &after, &edits)
         .map_err(|refusal| here.locate(edits[0].splice.bytes.start, refusal))?;
     Ok(Outcome { changes: changes(&here, &documents, edits), hits })
+}
+
+/// Edits the image lines of a template, which only their bytes can be checked of.
+fn patch_template(here: &PieceOf<'_>, request: &Request) -> Result<Outcome, Located> {
+    let owner = template::owner(here.text);
+    let mut outcome = Outcome::default();
+    if !request.scope.has(&owner) || !request.scope.has_document(here.piece.document) {
+        return Ok(outcome);
+    }
+    for line in image_lines(here.text) {
+        let meaning = request.targets.iter().enumerate().filter(|(_, target)| line.is_meant_by(target));
+        let Some((number, target)) = meaning.max_by_key(|(_, target)| target.rank()) else { continue };
+        let Located { file, line: row, column, .. } = here.locate(line.bytes.start, Refusal::Template);
+        if request.strict {
+            return Err(here.locate(line.bytes.start, Refusal::Template));
+        }
+        let now = line.repository().map_or_else(|| line.value.to_owned(), |own| own.repository());
+        let place = format!("{file}:{row} {}", line.name.unwrap_or("image"));
+        outcome.hits.push(Hit { target: number, now, place });
+        let new = target.value.to_string();
+        if line.value != new {
+            let offset = here.piece.offset;
+            outcome.changes.push(Change {
+                document: here.piece.document,
+                path: "?".to_owned(),
+                line: row,
+                column,
+                bytes: offset + line.bytes.start..offset + line.bytes.end,
+                old: line.value.to_owned(),
+                text: line.written(&new),
+                new,
+                verified: &template::CHECKS,
+            });
+        }
+    }
+    Ok(outcome)
 }
 
 /// The scalars to be set, and to what.

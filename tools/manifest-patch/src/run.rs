@@ -98,6 +98,10 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
             io.console.detail(format!("{place}: {} {} -> {}", change.path, change.old, change.new));
         }
     }
+    for file in patched.iter().filter(|file| file.outcome.is_unverified()) {
+        let name = &file.source.name;
+        io.console.warn(format!("{name} is a template, not YAML: checked by its bytes, not for its meaning"));
+    }
     if job.write {
         write(&patched)?;
     }

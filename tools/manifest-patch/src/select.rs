@@ -1,5 +1,7 @@
 //! What is to be changed: which images of a document are meant, and what becomes of their scalars.
 
+use std::fmt;
+
 use image_reference::ImageReference;
 
 use crate::images::{Image, Owner, Parts, Place, Role};
@@ -96,6 +98,15 @@ impl Target {
         };
         let harmless = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
         needle.filter(|needle| !needle.is_empty() && needle.chars().all(harmless))
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(reference) => reference.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
     }
 }
 

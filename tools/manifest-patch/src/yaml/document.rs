@@ -147,6 +147,12 @@ impl<'a> Document<'a> {
         self.text.get(self.nodes[id].bytes.clone()).unwrap_or_default()
     }
 
+    /// The comment on the line that the node ends on.
+    pub fn comment_behind(&self, id: NodeId) -> Option<&'a str> {
+        let rest = self.text[self.nodes[id].bytes.end..].lines().next()?;
+        rest.trim_start().strip_prefix('#')
+    }
+
     /// Whether the node stands inside `{}` or `[]`.
     pub fn in_flow(&self, id: NodeId) -> bool {
         self.ancestry(id).skip(1).any(|outer| self.is_flow_collection(outer))
