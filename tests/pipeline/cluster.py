@@ -120,5 +120,3 @@ class Visitor:
             commit = json.loads(body)["commit"]
             if not self.versions or self.versions[-1] != commit:
                 self.versions.append(commit)
-
-

@@ -86,9 +86,7 @@ class Forge:
 
 def user(variables: dict[str, str], role: str) -> User:
     """The user that the forge's variables describe."""
-    return User(
-        variables[f"FORGE_{role}_USER"], variables[f"FORGE_{role}_TOKEN"], Path(variables[f"FORGE_{role}_KEY"])
-    )
+    return User(variables[f"FORGE_{role}_USER"], variables[f"FORGE_{role}_TOKEN"], Path(variables[f"FORGE_{role}_KEY"]))
 
 
 class Clone:

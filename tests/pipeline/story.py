@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import operator_in_cluster
 from cluster import APPLICATION, NAMESPACE, Cluster, Visitor
@@ -103,10 +104,11 @@ class Story:
     def operator(self) -> None:
         with self.telling.stage("a cluster") as stage:
             self.cluster = self.parts.cluster.result()
+            self.cluster.forget(operator_in_cluster.OPERATOR, NAMESPACE)
             self.cluster.open_door()
             stage.saw(self.cluster.nodes())
         with self.telling.stage("k8s-sync runs in the cluster and follows the branch") as stage:
-            stage.saw(f"image {operator_in_cluster.install(self.world, self.cluster)}")
+            stage.saw(f"image {operator_in_cluster.install(self.world, self.cluster, self.parts.own_cluster)}")
             self._await_version(self.commits[-1], 120)
             stage.saw(f"GET /version → {self.commits[-1]}")
             _, body = self.cluster.ask("/")
@@ -164,7 +166,11 @@ class Story:
             self.world.manifests.commit("Add a ConfigMap")
             wait_until(60, "the ConfigMap extra", lambda: self.cluster.get("configmap", "extra"))
             stage.saw("configmap extra came with its file")
-            stranger = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stranger", "namespace": NAMESPACE}}
+            stranger = {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "stranger", "namespace": NAMESPACE},
+            }
             self.cluster.apply(stranger)
             extra.unlink()
             self.world.manifests.commit("Remove the ConfigMap")
@@ -239,8 +245,12 @@ class Parts:
     """What the stages need later, made in the background: first what CI needs, then the cluster."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.equipment = Background("building the tools and the base image", lambda: equip(options.registry))
+        self.equipment = Background(
+            "building the tools and the base image", lambda: equip(options.registry, options.tools)
+        )
         self.cluster = Background("building and starting the cluster", lambda: self._cluster(options.cluster))
+
+        self.own_cluster = options.cluster == "own"
 
     def _cluster(self, choice: str) -> Cluster:
         self.equipment.wait()
@@ -258,10 +268,11 @@ def start_cluster(choice: str) -> Cluster:
     return Cluster(variables["KUBECTL"], variables["KUBECONFIG"])
 
 
-def equip(registry: str | None) -> Equipment:
-    """Brings up what a CI job needs and builds the tools."""
-    tools = build_tools()
-    return Equipment(tools, base_image(), ENGINE.up(), registry_of(registry))
+def equip(registry: str | None = None, tools: Path | None = None) -> Equipment:
+    """Brings up what a CI job needs and, unless there are some, builds the tools."""
+    tools = tools or build_tools()
+    engine = ENGINE.up()
+    return Equipment(tools.resolve(), base_image(), engine, registry_of(registry))
 
 
 def registry_of(host: str | None) -> Registry:
@@ -296,6 +307,9 @@ def arguments() -> argparse.Namespace:
         help="a registry that the cluster can pull from, with REGISTRY_USER, REGISTRY_PASSWORD and REGISTRY_CA in the"
         " environment (default: one of our own)",
     )
+    parser.add_argument(
+        "--tools", metavar="DIR", type=Path, help="the six tools, k8s-sync a static one (default: built from here)"
+    )
     return parser.parse_args()
 
 
@@ -312,6 +326,8 @@ def main() -> int:
         complete = True
     except (NotShown, ServiceError) as error:
         print(f"\nscripts/demo: error: {error}", file=sys.stderr)
+        if story is not None and hasattr(story, "cluster"):
+            print(f"what k8s-sync said last:\n{operator_in_cluster.logs(story.cluster)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nscripts/demo: interrupted", file=sys.stderr)
     finally:
@@ -329,7 +345,9 @@ def leave(story: Story, options: argparse.Namespace) -> None:
     story.world.close()
     if hasattr(story, "cluster"):
         story.cluster.close_door()
-    own = [ENGINE, FORGE] + ([CLUSTER] if options.cluster == "own" else []) + ([REGISTRY] if not options.registry else [])
+    own = (
+        [ENGINE, FORGE] + ([CLUSTER] if options.cluster == "own" else []) + ([REGISTRY] if not options.registry else [])
+    )
     for service in own:
         service.down()
 

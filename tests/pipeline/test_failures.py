@@ -9,12 +9,13 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
+from forge import Forge
 from job import Outcome, run
 from services import CLUSTER, FORGE
-from forge import Forge
 from story import equip
 from world import APPLICATION_FILES, MANIFEST_FILES, World
 
@@ -36,7 +37,7 @@ class PipelineStops(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.world = World(Forge(FORGE.up()))
         cls.addClassCleanup(cls.world.close)
-        cls.world.equip(equip(None))
+        cls.world.equip(equip())
         cls.world.two_repositories()
         cls.world.app.fill(APPLICATION_FILES)
         # A tag that no earlier run has pushed: the commit's time is part of its hash.
@@ -143,10 +144,18 @@ class ClusterRefuses(unittest.TestCase):
         )
         for entry in config["users"]:
             entry["user"] = {"token": token}
-        tools = equip(None).tools
+        tools = equip().tools
         home = Path(os.environ.get("TMPDIR", "/tmp"))
         done = subprocess.run(
-            [str(tools / "k8s-sync"), "apply", "refused", "--dest-namespace", "refused", "-f", str(MANIFEST_FILES / "manifests")],
+            [
+                str(tools / "k8s-sync"),
+                "apply",
+                "refused",
+                "--dest-namespace",
+                "refused",
+                "-f",
+                str(MANIFEST_FILES / "manifests"),
+            ],
             env={"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": self.write(json.dumps(config))},
             capture_output=True,
             text=True,
@@ -161,13 +170,11 @@ class ClusterRefuses(unittest.TestCase):
 
     def write(self, text: str) -> str:
         """A kubeconfig in a file that goes away with the test."""
-        import tempfile
-
-        file = tempfile.NamedTemporaryFile("w", suffix=".kubeconfig", delete=False)
-        self.addCleanup(os.unlink, file.name)
-        with file:
-            file.write(text)
-        return file.name
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = Path(folder.name) / "config"
+        file.write_text(text)
+        return str(file)
 
 
 if __name__ == "__main__":

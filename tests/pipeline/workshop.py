@@ -63,4 +63,4 @@ def build_tools() -> Path:
 
 def base_image() -> str:
     """Makes the Python image that the application starts from; returns its name."""
-    return Service("base-image").call("up").strip() or "local/python:bookworm"
+    return Service("base-image").up()["BASE_IMAGE"]

@@ -45,7 +45,11 @@ class Registry:
         login = b64encode(f"{self.user}:{self.password}".encode()).decode()
         accept = ", ".join(
             f"application/vnd.{kind}"
-            for kind in ("docker.distribution.manifest.v2+json", "oci.image.manifest.v1+json", "oci.image.index.v1+json")
+            for kind in (
+                "docker.distribution.manifest.v2+json",
+                "oci.image.manifest.v1+json",
+                "oci.image.index.v1+json",
+            )
         )
         request = urllib.request.Request(
             f"https://{self.host}{path}", method=method, headers={"Authorization": f"Basic {login}", "Accept": accept}
@@ -144,7 +148,13 @@ class World:
     def tool(self, *words: str, document: str | None = None) -> str:
         """Runs one of the tools in the job's environment; returns its stdout."""
         done = subprocess.run(
-            words, cwd=self.folder, env=self.job_environment(), input=document, text=True, capture_output=True, check=False
+            words,
+            cwd=self.folder,
+            env=self.job_environment(),
+            input=document,
+            text=True,
+            capture_output=True,
+            check=False,
         )
         if done.returncode != 0:
             raise ServiceError(f"{' '.join(words)}: {done.stderr.strip()}")

@@ -33,7 +33,7 @@ pub struct Behaviour {
 /// Changes come in groups; this much quiet ends one.
 const QUIET: Duration = Duration::from_millis(50);
 /// The longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 /// One application that is followed.
 pub struct Operator {
@@ -137,7 +137,7 @@ impl Operator {
                 io.console.detail(format!("{}: a watch broke: {reason}", self.application.name));
                 None
             }
-            Seen::Gone(identity) => memory.footprints.get(&identity).is_some().then_some(identity),
+            Seen::Gone(identity) => memory.footprints.contains_key(&identity).then_some(identity),
             Seen::Is(identity, object) => {
                 let status = health::of(&object);
                 if memory.health.insert(identity.clone(), status.health) != Some(status.health) {

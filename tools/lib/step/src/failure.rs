@@ -117,9 +117,17 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The whole chain on one line, outermost first, as `anyhow` writes `{:#}`.
+    /// The whole chain on one line, outermost first; a cause that an outer message quotes is not said again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.cause)
+        let mut said = String::new();
+        for cause in self.cause.chain().map(ToString::to_string) {
+            if said.is_empty() {
+                said = cause;
+            } else if !said.contains(&cause) {
+                said = format!("{said}: {cause}");
+            }
+        }
+        f.write_str(&said)
     }
 }
 
