@@ -127,7 +127,9 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Manifest>, SyncError> {
     for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let place = if index == 0 { file.to_owned() } else { format!("{file} (document {})", index + 1) };
         let wrong = |problem: String| SyncError::Manifest { place: place.clone(), problem };
-        let value = Value::deserialize(document).map_err(|error| wrong(error.to_string()))?;
+        // By way of YAML's own value, which refuses a key that is there twice.
+        let value = serde_yaml::Value::deserialize(document).map_err(|error| wrong(error.to_string()))?;
+        let value = serde_json::to_value(value).map_err(|error| wrong(error.to_string()))?;
         if !value.is_null() {
             open(value, &place, &mut manifests)?;
         }
