@@ -36,6 +36,8 @@ def refusal(project: Project, changes: Changes) -> str | None:
         if any(fnmatch.fnmatchcase(branch, pattern) for pattern in project.every("protectedBranch")):
             if forced(project, old, new):
                 return "You are not allowed to force push code to a protected branch on this project."
+            if not old.strip("0"):
+                return "You are not allowed to create protected branches on this project."
             return "You are not allowed to push code to protected branches on this project."
     return project.setting("refuse", "") or None
 

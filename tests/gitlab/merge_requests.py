@@ -43,9 +43,7 @@ def handle(project: Project, requests: list[dict], changes: list[tuple[str, str,
             elif request := open_request(requests, branch):
                 change(project, request, parameters(project, options))
             elif "create" in options:
-                wanted = {"assignees": [], **parameters(project, options)}
-                wanted["assignees"] = [project.user, *(name for name in wanted["assignees"] if name != project.user)]
-                create(project, requests, branch, wanted)
+                create(project, requests, branch, {"assignees": [project.user], **parameters(project, options)})
             else:
                 errors.append(
                     f"A merge_request.create push option is required to create a merge request for branch {branch}"
@@ -95,7 +93,7 @@ def parameters(project: Project, options: dict) -> dict:
             wanted[field] = options[option] not in ("false", "0")
     wanted["add_labels"] = options.get("label", [])
     wanted["remove_labels"] = options.get("unlabel", [])
-    wanted["assignees"] = assignable(project, options.get("assign", []))
+    wanted["add_assignees"] = assignable(project, options.get("assign", []))
     wanted["remove_assignees"] = options.get("unassign", [])
     if options.get("milestone") in project.every("milestone"):
         wanted["milestone"] = options["milestone"]
@@ -163,6 +161,8 @@ def change(project: Project, request: dict, wanted: dict) -> None:
         "force_remove_source_branch",
         "merge_when_pipeline_succeeds",
         "milestone",
+        "labels",
+        "assignees",
         "reviewers",
     ):
         if field in wanted:
@@ -170,12 +170,9 @@ def change(project: Project, request: dict, wanted: dict) -> None:
     if "draft" in wanted:
         request["title"] = (DRAFT if wanted["draft"] else "") + request["title"].removeprefix(DRAFT)
     request["draft"] = request["title"].startswith(DRAFT)
-    for field, added, removed in (
-        ("labels", "add_labels", "remove_labels"),
-        ("assignees", "assignees", "remove_assignees"),
-    ):
-        names = request[field] + [name for name in wanted.get(added, []) if name not in request[field]]
-        request[field] = [name for name in names if name not in wanted.get(removed, [])]
+    for field in ("labels", "assignees"):
+        names = request[field] + [name for name in wanted.get(f"add_{field}", []) if name not in request[field]]
+        request[field] = [name for name in names if name not in wanted.get(f"remove_{field}", [])]
     request["sha"] = project.branch(request["source_branch"])
 
 

@@ -257,11 +257,7 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
         if ONE.fullmatch(path) and self.command == "GET":
             return 200, request
         if ONE.fullmatch(path) and self.command == "PUT":
-            change = {**{"labels": request["labels"], "assignees": request["assignees"]}, **wanted(project, parameters)}
-            for field in ("labels", "assignees"):
-                if field in change:
-                    request[field] = change.pop(field)
-            merge_requests.change(project, request, change)
+            merge_requests.change(project, request, wanted(project, parameters))
             request["state"] = {"close": "closed", "reopen": "opened"}.get(
                 parameters.get("state_event"), request["state"]
             )
