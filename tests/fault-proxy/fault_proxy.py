@@ -35,8 +35,8 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 from urllib.parse import urlsplit
 
 CONTROL = "/_faults"
@@ -277,7 +277,9 @@ ANSWERS = {answer.__name__: answer for answer in (none, status, reset, stall, lo
 def listen(upstream: str, ca: Path | None, port: int, faults: list[dict]) -> http.server.ThreadingHTTPServer:
     """A proxy on a loopback port, in a thread."""
     context = ssl.create_default_context(cafile=ca) if upstream.startswith("https:") else None
-    handler = type("Handler", (Proxy,), {"upstream": upstream.rstrip("/"), "context": context, "faults": Faults(faults)})
+    handler = type(
+        "Handler", (Proxy,), {"upstream": upstream.rstrip("/"), "context": context, "faults": Faults(faults)}
+    )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server

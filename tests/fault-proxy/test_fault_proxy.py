@@ -75,7 +75,9 @@ class FaultProxy(unittest.TestCase):
         self.assertEqual(self.ask("GET", "/chunks")[1], b"hello")
         answer, body = self.ask("HEAD", "/")
         self.assertEqual((answer.getheader("Content-Length"), body), ("1000", b""))
-        self.assertEqual([(one["method"], one["bytes"]) for one in self.requests()], [("PUT", 300_000), ("GET", 0), ("HEAD", 0)])
+        self.assertEqual(
+            [(one["method"], one["bytes"]) for one in self.requests()], [("PUT", 300_000), ("GET", 0), ("HEAD", 0)]
+        )
 
     def test_answers_a_status_so_many_times(self) -> None:
         self.faults({"fault": "status", "method": "PUT", "path": "^/v2/", "skip": 1, "times": 2, "status": 429,

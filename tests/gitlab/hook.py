@@ -61,9 +61,7 @@ def answer(project: Project, changes: Changes, options: list[str]) -> bytes:
         errors = merge_requests.handle(project, requests, changes, wanted) if wanted else []
         if errors:
             quoted = " ".join(f"'{option}'" for option in options)
-            alerts.insert(
-                0, f"WARNINGS:\nError encountered with push options {quoted}: " + "\n\n".join(errors)
-            )
+            alerts.insert(0, f"WARNINGS:\nError encountered with push options {quoted}: " + "\n\n".join(errors))
         if banner := project.setting("banner", ""):
             alerts.insert(0, banner)
         for branch, url, exists in merge_requests.links(project, requests, changes):

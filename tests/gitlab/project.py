@@ -30,8 +30,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 # internal/git/gitcmd/command_description.go; http.receivepack is for git's own http-backend.
 GITALY_CONFIGURATION = {

@@ -2,8 +2,8 @@
 
     server.py --root DIR --token-file FILE [--port N] [--tls-port N --certificate FILE --key FILE]
 
-The repositories under DIR are those of `project.py`; the merge requests are the hook's. Prints its ports as JSON once it
-listens. Git takes the token as a basic password of any user (`oauth2:TOKEN`), the API as PRIVATE-TOKEN or as a bearer.
+The repositories under DIR are those of `project.py`; the merge requests are the hook's. Prints its ports as JSON once
+it listens. Git takes the token as a basic password of any user (`oauth2:TOKEN`), the API as PRIVATE-TOKEN or a bearer's.
 
     GET  /api/v4/version, /api/v4/user, /api/v4/users?username=, /api/v4/projects/:path
     GET  /api/v4/projects/:path/merge_requests?source_branch=&target_branch=&state=
@@ -45,7 +45,11 @@ ONE = re.compile(LIST.pattern + r"/(?P<iid>\d+)")
 MERGE = re.compile(ONE.pattern + r"/merge")
 
 # What POST and PUT call the fields of a merge request that have another name in its object.
-FIELDS = {"remove_source_branch": "force_remove_source_branch", "assignee_ids": "assignees", "reviewer_ids": "reviewers"}
+FIELDS = {
+    "remove_source_branch": "force_remove_source_branch",
+    "assignee_ids": "assignees",
+    "reviewer_ids": "reviewers",
+}
 
 
 class Refusal(Exception):
@@ -114,7 +118,9 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
             return
         repository = self.repository(name)
         if repository is None:
-            self.plain(404, "The project you were looking for could not be found or you don't have permission to view it.")
+            self.plain(
+                404, "The project you were looking for could not be found or you don't have permission to view it."
+            )
             return
         environment = {
             **os.environ,
@@ -135,7 +141,7 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
             feeder = threading.Thread(target=self.feed, args=(backend.stdin, pieces))
             feeder.start()
             status, headers = "200 OK", []
-            while (line := backend.stdout.readline().strip()):
+            while line := backend.stdout.readline().strip():
                 key, _, value = line.decode().partition(": ")
                 if key == "Status":
                     status = value
@@ -249,7 +255,9 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
             missing = [key for key in ("source_branch", "target_branch", "title") if not parameters.get(key)]
             if missing:
                 raise Refusal(400, ", ".join(f"{key} is missing" for key in missing))
-            return 201, merge_requests.create(project, requests, parameters["source_branch"], wanted(project, parameters))
+            return 201, merge_requests.create(
+                project, requests, parameters["source_branch"], wanted(project, parameters)
+            )
         one = ONE.match(path)
         request = next((request for request in requests if one and request["iid"] == int(one["iid"])), None)
         if request is None:
@@ -276,7 +284,8 @@ def user_id(name: str) -> int:
 def shown(request: dict) -> dict:
     """A merge request as the API shows it, with users as objects."""
     users = {
-        field: [{"id": user_id(name), "username": name} for name in request[field]] for field in ("assignees", "reviewers")
+        field: [{"id": user_id(name), "username": name} for name in request[field]]
+        for field in ("assignees", "reviewers")
     }
     milestone = request["milestone"] and {"title": request["milestone"]}
     return {**request, **users, "author": {"username": request["author"]}, "milestone": milestone}

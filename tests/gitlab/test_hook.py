@@ -46,8 +46,18 @@ class Bytes(unittest.TestCase):
 
     def test_options(self) -> None:
         parsed = push_options.parse(
-            ["mr.title=a", " merge_request . title = b=c ", "mr.label=x", "mr.label=y", "mr.reviewer=z", "mr.create",
-             "mr.description=one\ntwo", "nonsense", "ci.variable=K=V", "mr.auto_merge"],  # fmt: skip
+            [
+                "mr.title=a",
+                " merge_request . title = b=c ",
+                "mr.label=x",
+                "mr.label=y",
+                "mr.reviewer=z",
+                "mr.create",
+                "mr.description=one\ntwo",
+                "nonsense",
+                "ci.variable=K=V",
+                "mr.auto_merge",
+            ],  # fmt: skip
             (17, 10),
         )
         self.assertEqual(
@@ -67,11 +77,19 @@ class Push(Workplace):
 
     def test_links_to_a_new_request(self) -> None:
         pushed = self.push("argocd/x")
-        self.assertEqual(said(pushed.stderr), f"\nTo create a merge request for argocd/x, visit:\n  {NEW}argocd%2Fx\n\n")
+        self.assertEqual(
+            said(pushed.stderr), f"\nTo create a merge request for argocd/x, visit:\n  {NEW}argocd%2Fx\n\n"
+        )
         self.assertEqual(self.requests(), [])
 
     def test_creates_updates_and_creates_anew_after_a_close(self) -> None:
-        options = ["merge_request.create", "merge_request.target=main", "mr.description=a\\nb", "mr.label=l", "mr.draft"]
+        options = [
+            "merge_request.create",
+            "merge_request.target=main",
+            "mr.description=a\\nb",
+            "mr.label=l",
+            "mr.draft",
+        ]
         pushed = self.push("argocd/x", options=options)
         self.assertEqual(said(pushed.stderr), f"\nView merge request for argocd/x:\n  {VIEW}1\n\n")
         [request] = self.requests()
@@ -81,7 +99,9 @@ class Push(Workplace):
         self.assertEqual({key: request[key] for key in expected}, expected)
 
         head = self.commit("Three", "three\n")
-        pushed = self.push("argocd/x", options=["mr.create", "mr.title=T", "mr.unlabel=l", "mr.squash", "mr.auto_merge"])
+        pushed = self.push(
+            "argocd/x", options=["mr.create", "mr.title=T", "mr.unlabel=l", "mr.squash", "mr.auto_merge"]
+        )
         self.assertEqual(said(pushed.stderr), f"\nView merge request for argocd/x:\n  {VIEW}1\n\n")
         [request] = self.requests()
         expected = {"title": "T", "draft": False, "labels": [], "squash": True, "merge_when_pipeline_succeeds": True,
@@ -224,7 +244,9 @@ class Push(Workplace):
         target = f"file://{self.repository}"
         self.git("clone", "-q", "--bare", "--filter=blob:none", target, "with")
         self.set("uploadpack.allowFilter", "false")
-        self.assertIn("filtering not recognized", self.git("clone", "--bare", "--filter=blob:none", target, "without").stderr)
+        self.assertIn(
+            "filtering not recognized", self.git("clone", "--bare", "--filter=blob:none", target, "without").stderr
+        )
 
     def test_every_push_is_kept(self) -> None:
         self.push("argocd/x", options=["a b", "mr.title="])

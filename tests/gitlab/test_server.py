@@ -50,7 +50,9 @@ class Http(Workplace):
         # More than http.postBuffer: in chunks.
         self.commit("Big", "".join(f"{number * number}\n" for number in range(400_000)))
         self.push("argocd/x", url=self.url())
-        self.git("clone", "-q", "--depth=1", "--filter=blob:none", "--no-checkout", "-b", "argocd/x", self.url(), "shallow")
+        self.git(
+            "clone", "-q", "--depth=1", "--filter=blob:none", "--no-checkout", "-b", "argocd/x", self.url(), "shallow"
+        )
         self.assertEqual(self.git("-C", "shallow", "log", "--format=%s").stdout, "Big\n")
 
     def test_wrong_token_and_missing_project(self) -> None:
@@ -79,12 +81,16 @@ class Http(Workplace):
         wanted = {"source_branch": "argocd/x", "target_branch": "main", "title": "T", "labels": "a,b",
                   "remove_source_branch": True}  # fmt: skip
         status, made = self.api("POST", REQUESTS, wanted)
-        self.assertEqual((status, made["iid"], made["labels"], made["force_remove_source_branch"]), (201, 1, ["a", "b"], True))
+        self.assertEqual(
+            (status, made["iid"], made["labels"], made["force_remove_source_branch"]), (201, 1, ["a", "b"], True)
+        )
         self.assertEqual(
             self.api("POST", REQUESTS, wanted),
             (409, {"message": ["Another open merge request already exists for this source branch: !1"]}),
         )
-        self.assertEqual([one["iid"] for one in self.api("GET", f"{REQUESTS}?source_branch=argocd/x&state=opened")[1]], [1])
+        self.assertEqual(
+            [one["iid"] for one in self.api("GET", f"{REQUESTS}?source_branch=argocd/x&state=opened")[1]], [1]
+        )
 
         me = self.api("GET", "/api/v4/users?username=robot")[1][0]["id"]
         status, changed = self.api("PUT", f"{REQUESTS}/1", {"title": "U", "reviewer_ids": [me], "add_labels": "c"})
@@ -103,7 +109,10 @@ class Http(Workplace):
         self.push("argocd/x")
         for body, expected in (
             ({"source_branch": "argocd/x"}, (400, "target_branch is missing, title is missing")),
-            ({"source_branch": "argocd/x", "target_branch": "no", "title": "T"}, (422, ['Target branch "no" does not exist'])),
+            (
+                {"source_branch": "argocd/x", "target_branch": "no", "title": "T"},
+                (422, ['Target branch "no" does not exist']),
+            ),
         ):
             self.assertEqual(self.api("POST", REQUESTS, body), (expected[0], {"message": expected[1]}))
         self.assertEqual(self.api("GET", f"{REQUESTS}/9")[0], 404)

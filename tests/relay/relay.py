@@ -9,8 +9,8 @@ Prints `{"port": N}` once it listens, and at the end (SIGTERM or SIGINT) a JSON 
     directionChanges    how often the data's direction turned, over all connections; two are a round trip
     each                the same of every connection, in the order of their making, with its `seconds`
 
-Each piece of data arrives `delay-ms` after it was sent, either way, so a round trip takes twice that; however much is on
-its way. Opening a connection takes no time: a real network would take one round trip more for each.
+Each piece of data arrives `delay-ms` after it was sent, either way, so a round trip takes twice that, however much is
+on its way. Opening a connection takes no time: a real network would take one round trip more for each.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Relay:
             for writer in (to_client, to_server):
                 writer.close()
 
-    async def direction(self, name: str, source: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count) -> None:
+    async def direction(
+        self, name: str, source: asyncio.StreamReader, sink: asyncio.StreamWriter, count: Count
+    ) -> None:
         """Reads at once, writes later."""
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WINDOW)
         writing = asyncio.ensure_future(self.arrive(under_way, sink))

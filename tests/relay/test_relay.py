@@ -35,7 +35,14 @@ class Relay(unittest.TestCase):
         self.addCleanup(listener.close)
         threading.Thread(target=echo, args=(listener,), daemon=True).start()
         self.relay = subprocess.Popen(
-            [sys.executable, "-B", PROGRAM, "--to", f"127.0.0.1:{listener.getsockname()[1]}", f"--delay-ms={DELAY * 1000}"],
+            [
+                sys.executable,
+                "-B",
+                PROGRAM,
+                "--to",
+                f"127.0.0.1:{listener.getsockname()[1]}",
+                f"--delay-ms={DELAY * 1000}",
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -83,7 +90,9 @@ class Relay(unittest.TestCase):
     def test_refused_upstream_ends_the_connection(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
             nobody = unused.getsockname()[1]
-        with subprocess.Popen([sys.executable, "-B", PROGRAM, "--to", f"127.0.0.1:{nobody}"], stdout=subprocess.PIPE) as relay:
+        with subprocess.Popen(
+            [sys.executable, "-B", PROGRAM, "--to", f"127.0.0.1:{nobody}"], stdout=subprocess.PIPE
+        ) as relay:
             self.addCleanup(relay.kill)
             port = json.loads(relay.stdout.readline())["port"]
             with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
