@@ -25,6 +25,8 @@ Examples:
   By a path, or by an assignment that yq would take:
     manifest-patch -i --at '.spec.template.spec.containers[0].image' --image app:2 deployment.yml
     manifest-patch -i --expr '.spec.template.spec.containers[0].image = strenv(IMAGE)' deployment.yml
+  Did a merge request change nothing but images?
+    manifest-patch verify manifests-before/ manifests-after/
   Would it change anything? How?
     manifest-patch --check --diff --image app:2 manifests/*.yml";
 
@@ -35,8 +37,11 @@ Examples:
 /// image reference is `NAME=REF`; any other is a FILE (write `./a=b` for a file of such a name).
 /// Without FILE, or with `-`, it goes from stdin to stdout.
 #[derive(Debug, clap::Parser)]
-#[command(name = "manifest-patch", version, after_long_help = EXAMPLES)]
+#[command(name = "manifest-patch", version, after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Manifests, or `NAME=REF` for `--container NAME --image REF`
     #[arg(value_name = "FILE|NAME=REF")]
     arguments: Vec<String>,
@@ -49,6 +54,29 @@ pub struct Cli {
 
     #[command(flatten)]
     talk: Talk,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Tell whether nothing but images changed between two files or directories (0), or more (1)
+    ///
+    /// Prints a line for each image that changed, and one for each file where something else did.
+    Verify {
+        /// The earlier state
+        before: PathBuf,
+        /// The later state
+        after: PathBuf,
+        /// What to print
+        #[arg(
+            short,
+            long,
+            value_enum,
+            default_value_t,
+            value_name = "FORMAT",
+            env = "MANIFEST_PATCH_OUTPUT"
+        )]
+        output: Format,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,12 +173,18 @@ impl Program for Cli {
     const NAME: &'static str = "manifest-patch";
 
     fn preferences(&self) -> Preferences {
-        Preferences { verbosity: self.talk.verbosity(), json: self.writing.output == Format::Json }
+        let json = match &self.command {
+            Some(Command::Verify { output, .. }) => *output == Format::Json,
+            None => self.writing.output == Format::Json,
+        };
+        Preferences { verbosity: self.talk.verbosity(), json }
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let job = self.job()?;
-        run::run(&job, io)
+        match self.command {
+            Some(Command::Verify { before, after, output }) => run::verify(&before, &after, output, io),
+            None => run::run(&self.job()?, io),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod explain;
 pub mod expression;
+pub mod gate;
 pub mod images;
 pub mod patch;
 pub mod path;

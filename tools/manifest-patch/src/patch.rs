@@ -235,7 +235,8 @@ fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Outcom
     let after = spliced(text, &edits);
     verify(text, &documents, &after, &edits)
         .map_err(|refusal| here.locate(edits[0].splice.bytes.start, refusal))?;
-    Ok(Outcome { changes: changes(&here, &documents, edits), hits })
+    let changes = changes_of(text, piece.line, piece.offset, piece.document, &documents, edits);
+    Ok(Outcome { changes, hits })
 }
 
 /// Edits the image lines of a template, which only their bytes can be checked of.
@@ -368,21 +369,28 @@ fn refuse_duplicate_keys(here: &PieceOf<'_>, document: &Document<'_>) -> Result<
     Ok(())
 }
 
-fn changes(here: &PieceOf<'_>, documents: &[Document<'_>], edits: Vec<Edit>) -> Vec<Change> {
-    let mut line = here.piece.line;
+/// The edits as the proof tells them. `line`, `offset` and `first` say where the text begins: its
+/// first line, its first byte and the number of its first document.
+pub fn changes_of(
+    text: &str,
+    mut line: usize,
+    offset: usize,
+    first: usize,
+    documents: &[Document<'_>],
+    edits: Vec<Edit>,
+) -> Vec<Change> {
     let mut seen = 0;
     edits
         .into_iter()
         .map(|Edit { document: number, node, value, splice, .. }| {
             let document = &documents[number];
             let start = splice.bytes.start;
-            line += memchr_iter(b'\n', &here.text.as_bytes()[seen..start]).count();
+            line += memchr_iter(b'\n', &text.as_bytes()[seen..start]).count();
             seen = start;
-            let column = here.text[..start].rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+            let column = text[..start].rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
             let old = document.text_of(node).unwrap_or(document.source(node));
-            let offset = here.piece.offset;
             Change {
-                document: here.piece.document + number,
+                document: first + number,
                 path: document.path(node),
                 line,
                 column,

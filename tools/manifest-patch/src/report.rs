@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 use similar::TextDiff;
 use step::{Dotenv, Failure, document};
 
+use crate::gate::{Answer, Other};
+use crate::patch::Change;
 use crate::run::Patched;
 
 /// The proof of each change, by the schema `manifest-patch/v1`.
@@ -19,21 +21,35 @@ pub fn json(patched: &[Patched]) -> String {
     document("manifest-patch", fields)
 }
 
-fn edits(file: &Patched) -> Vec<Value> {
-    let edit = |change: &crate::patch::Change| {
-        json!({
-            "file": file.source.name,
-            "document": change.document,
-            "path": change.path,
-            "line": change.line,
-            "column": change.column,
-            "byteRange": [change.bytes.start, change.bytes.end],
-            "old": change.old,
-            "new": change.new,
-            "verified": change.verified,
-        })
-    };
-    file.outcome.changes.iter().map(edit).collect()
+fn edits(file: &Patched) -> impl Iterator<Item = Value> {
+    file.outcome.changes.iter().map(|change| edit(&file.source.name, change))
+}
+
+fn edit(file: &str, change: &Change) -> Value {
+    json!({
+        "file": file,
+        "document": change.document,
+        "path": change.path,
+        "line": change.line,
+        "column": change.column,
+        "byteRange": [change.bytes.start, change.bytes.end],
+        "old": change.old,
+        "new": change.new,
+        "verified": change.verified,
+    })
+}
+
+/// What `verify` found, by the same schema.
+pub fn answer_json(answer: &Answer) -> String {
+    let edits: Vec<Value> = answer.images.iter().map(|(file, change)| edit(file, change)).collect();
+    let other = |other: &Other| json!({ "file": other.file, "line": other.line, "what": other.what });
+    let others: Vec<Value> = answer.others.iter().map(other).collect();
+    let mut fields = Map::new();
+    fields.insert("onlyImages".to_owned(), Value::Bool(answer.only_images()));
+    fields.insert("edits".to_owned(), Value::Array(edits));
+    fields.insert("others".to_owned(), Value::Array(others));
+    fields.insert("unchanged".to_owned(), json!(answer.unchanged));
+    document("manifest-patch", fields)
 }
 
 /// What was read, where the result belongs, and the hashes of both.

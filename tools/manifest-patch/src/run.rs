@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use step::{ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
+use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
 
 use crate::explain;
-use crate::patch::{Hit, Outcome, Request, Source, patch_all};
+use crate::gate::{self, Other};
+use crate::patch::{Change, Hit, Outcome, Request, Source, patch_all};
 use crate::replace::{Replacement, replace_all};
 use crate::report;
 use crate::select::{Target, Where};
@@ -108,6 +109,29 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     print(job, &patched, io)?;
     let changed = patched.iter().any(Patched::changed);
     Ok(if job.check && changed { ExitStatus::No } else { ExitStatus::Done })
+}
+
+/// Answers whether nothing but images changed.
+pub fn verify(before: &Path, after: &Path, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+    let answer = gate::compare(before, after)?;
+    match format {
+        Format::Json => io.out.line(report::answer_json(&answer))?,
+        Format::Dotenv => {
+            let mut dotenv = Dotenv::new();
+            dotenv.set("ONLY_IMAGES", if answer.only_images() { "true" } else { "false" })?;
+            io.out.bytes(dotenv.text().as_bytes())?;
+        }
+        Format::Text => {
+            for (file, change) in &answer.images {
+                let Change { line, path, old, new, .. } = change;
+                io.out.line(format!("image {file}:{line} {path} {old} -> {new}"))?;
+            }
+            for Other { file, line, what } in &answer.others {
+                io.out.line(format!("other {file}:{line} {what}"))?;
+            }
+        }
+    }
+    Ok(if answer.only_images() { ExitStatus::Done } else { ExitStatus::No })
 }
 
 fn read(input: &Input) -> Result<Vec<Source>, Failure> {

@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
+mod gate;
+mod outputs;
 mod pipeline;
+mod refusals;
+mod selection;
 mod support;

@@ -75,6 +75,13 @@ impl Place {
         command
     }
 
+    /// The same, for what needs a stdout of its own.
+    pub(crate) fn spawnable(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.home.spawnable("manifest-patch");
+        command.current_dir(self.home.path()).args(arguments);
+        command
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Assert {
         self.command(arguments).assert()
     }
@@ -92,4 +99,17 @@ pub(crate) fn stdout(assert: &Assert) -> String {
 /// What a command said to people.
 pub(crate) fn stderr(assert: &Assert) -> String {
     String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+}
+
+/// The object of `--output json` is as the schema has it.
+pub(crate) fn assert_schema(object: &serde_json::Value) {
+    let schema = include_str!("../../schema/manifest-patch.v1.json");
+    let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+    for field in schema["required"].as_array().unwrap() {
+        assert!(object.get(field.as_str().unwrap()).is_some(), "{field} is missing");
+    }
+    let properties = schema["properties"].as_object().unwrap();
+    for (field, _) in object.as_object().unwrap() {
+        assert!(properties.contains_key(field), "{field} is not in the schema");
+    }
 }

@@ -1,0 +1,118 @@
+//! What is not changed, and why, with its place.
+
+use crate::support::{Place, stderr, stdout};
+
+fn refused(text: &str, arguments: &[&str]) -> String {
+    let place = Place::with("d.yml", text);
+    let run = place.run(&[&["-i", "d.yml"], arguments].concat()).code(2);
+    assert_eq!(stdout(&run), "");
+    assert_eq!(place.read("d.yml"), text);
+    stderr(&run)
+}
+
+fn says(text: &str, arguments: &[&str], message: &str) {
+    let error = refused(text, arguments);
+    assert!(error.contains(message), "{error}");
+    assert!(error.contains("hint: "), "{error}");
+}
+
+const SHARED: &str = "\
+kind: Pod
+spec:
+  initContainers:
+  - &base {name: init, image: app:1}
+  containers:
+  - *base
+  - <<: *base
+    name: merged
+";
+
+#[test]
+fn aliases() {
+    let text = "x: &i app:1\nspec:\n  containers:\n  - name: a\n    image: *i\n";
+    says(text, &["a=app:2"], "d.yml:5:12: the value is the alias *i of a value that stands elsewhere");
+    let place = Place::new();
+    let run = place.pipe(text, &["--break-alias", "a=app:2"]).success();
+    assert_eq!(stdout(&run), text.replace("image: *i", "image: app:2"));
+}
+
+#[test]
+fn shared_values() {
+    let message = "d.yml:4:31: the value is shared: changing it would also change \
+                   .spec.containers[0].image, .spec.containers[1][\"<<\"].image";
+    says(SHARED, &["init=app:2"], message);
+    let run = Place::new().pipe(SHARED, &["--allow-shared", "init=app:2"]).success();
+    assert_eq!(stdout(&run), SHARED.replace("app:1", "app:2"));
+    says(SHARED, &["merged=app:2"], "d.yml:7:5: the container `merged` takes its image from elsewhere");
+}
+
+#[test]
+fn duplicate_keys() {
+    let text = "spec:\n  containers:\n  - name: a\n    image: app:1\n    image: app:1\n";
+    says(text, &["a=app:2"], "d.yml:5:5: the key `image` stands here and in line 4");
+}
+
+#[test]
+fn values_that_are_no_single_string() {
+    for (value, message) in [
+        ("app:1\n      more", "4:12: the value is written over several lines without quotes"),
+        ("|\n      app\n      more", "5:7: the value is a block scalar of more or less than one line"),
+        ("!!int 1", "4:18: the value has the tag"),
+        ("[app]", "4:12: a sequence stands where the image should be"),
+        ("{a: b}", "4:12: a mapping stands where the image should be"),
+    ] {
+        says(&format!("spec:\n  containers:\n  - name: a\n    image: {value}\n"), &["a=app:2"], message);
+    }
+}
+
+#[test]
+fn what_is_not_yaml_or_not_text() {
+    says(
+        "spec:\n  containers:\n  - name: a\n    image: app:1\n   b: [\n",
+        &["a=app:2"],
+        "d.yml:5:4: not YAML",
+    );
+    let place = Place::new();
+    std::fs::write(place.path("d.yml"), b"image: app:1\nx: \xff\n").unwrap();
+    let run = place.run(&["-i", "--image", "app:2", "d.yml"]).code(2);
+    assert!(stderr(&run).contains("d.yml:2:4: not UTF-8 text"));
+}
+
+#[test]
+fn what_the_second_reader_can_not_read_is_not_touched() {
+    let deep =
+        format!("containers:\n- name: a\n  image: app:1\n  env: {}{}\n", "[".repeat(200), "]".repeat(200));
+    says(&deep, &["a=app:2"], "the second YAML reader can't read the document");
+}
+
+#[test]
+fn an_image_reference_that_is_none() {
+    let place = Place::with("d.yml", "image: app:1\n");
+    let run = place.run(&["-i", "--image", "UPPER CASE:::bad", "d.yml"]).code(2);
+    assert!(stderr(&run).contains("is not a repository"));
+    place.pipe("app:\n", &["-i", "--image", "-", "d.yml"]).code(2);
+}
+
+#[test]
+fn conflicting_images() {
+    let text = "containers:\n- name: a\n  image: app:1\n";
+    says(text, &["a=app:2", "a=app:3"], "two of the images asked for belong here");
+}
+
+#[test]
+fn usage() {
+    let place = Place::with("d.yml", "image: app:1\n");
+    place.write("e.yml", "image: app:1\n");
+    for arguments in [
+        &["d.yml"][..],
+        &["--image", "app:2", "d.yml", "e.yml"],
+        &["--image", "app:2", "--template", "d.yml"],
+        &["--image", "app:2", "-i"],
+        &["--container", "a", "d.yml"],
+        &["--image", "app:2", "absent.yml"],
+        &["--image", "-"],
+    ] {
+        place.pipe("app:2\n", arguments).code(2);
+    }
+    assert_eq!(place.read("d.yml"), "image: app:1\n");
+}
