@@ -3,7 +3,7 @@
     server.py --root DIR --token-file FILE [--port N] [--tls-port N --certificate FILE --key FILE]
 
 The repositories under DIR are those of `project.py`; the merge requests are the hook's. Prints its ports as JSON once
-it listens. Git takes the token as a basic password of any user (`oauth2:TOKEN`), the API as PRIVATE-TOKEN or a bearer's.
+it listens. Git takes the token as a basic password of any user (`oauth2:TOKEN`), the API as PRIVATE-TOKEN or bearer.
 
     GET  /api/v4/version, /api/v4/user, /api/v4/users?username=, /api/v4/projects/:path
     GET  /api/v4/projects/:path/merge_requests?source_branch=&target_branch=&state=
