@@ -1,0 +1,297 @@
+//! imgtag beside git itself, on repositories of every kind that git can make here.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use hermetic::Home;
+
+/// A home with repositories in it.
+struct Place {
+    home: Home,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { home: Home::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn git(&self, folder: &Path, words: &[&str]) -> Output {
+        self.home.program("git").current_dir(folder).args(words).output().unwrap()
+    }
+
+    fn done(&self, folder: &Path, words: &[&str]) -> String {
+        let output = self.git(folder, words);
+        assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// A repository with some commits, a branch, and two kinds of tags.
+    fn repository(&self, name: &str, init: &[&str]) -> PathBuf {
+        let folder = self.path(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        self.done(&folder, &[&["init", "-q", "-b", "main"], init].concat());
+        for number in 0..12 {
+            std::fs::create_dir_all(folder.join("sub")).unwrap();
+            let file = if number % 3 == 0 { "sub/file" } else { "file" };
+            std::fs::write(folder.join(file), format!("{number}\n")).unwrap();
+            self.done(&folder, &["add", "-A"]);
+            let date = format!("2026-01-{:02}T00:00:00Z", number + 1);
+            let commit = self
+                .home
+                .program("git")
+                .current_dir(&folder)
+                .env("GIT_AUTHOR_DATE", &date)
+                .env("GIT_COMMITTER_DATE", &date)
+                .args(["commit", "-qm", &format!("change {number}")])
+                .status();
+            assert!(commit.unwrap().success());
+        }
+        self.done(&folder, &["branch", "side", "HEAD~3"]);
+        self.done(&folder, &["tag", "light", "HEAD~2"]);
+        self.done(&folder, &["tag", "-a", "-m", "heavy", "heavy", "HEAD~1"]);
+        folder
+    }
+
+    fn imgtag(&self, folder: &Path, words: &[&str]) -> Output {
+        self.home.tool("imgtag").current_dir(folder).args(words).output().unwrap()
+    }
+
+    /// Both print the same for each revision.
+    fn same_as_git(&self, folder: &Path, revisions: &[&str]) {
+        for revision in revisions {
+            let expected = self.done(folder, &["rev-parse", "--short", revision]);
+            let output = self.imgtag(folder, &[revision]);
+            assert!(output.status.success(), "{revision}: {}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(
+                String::from_utf8(output.stdout).unwrap(),
+                format!("{expected}\n"),
+                "{revision} in {folder:?}"
+            );
+        }
+    }
+}
+
+const REVISIONS: [&str; 9] =
+    ["HEAD", "@", "main", "side", "light", "heavy", "heavy^{commit}", "HEAD~2", ":/change 5"];
+
+#[test]
+fn loose_packed_and_indexed_objects() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    place.same_as_git(&folder, &REVISIONS);
+    place.done(&folder, &["repack", "-qad"]);
+    place.same_as_git(&folder, &REVISIONS);
+    place.done(&folder, &["multi-pack-index", "write"]);
+    place.same_as_git(&folder, &REVISIONS);
+    place.done(&folder, &["pack-refs", "--all"]);
+    place.same_as_git(&folder, &REVISIONS);
+}
+
+#[test]
+fn clones_of_every_kind() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    place.done(&folder, &["repack", "-qad"]);
+    let url = format!("file://{}", folder.display());
+    for (name, options) in [
+        ("full", &[][..]),
+        ("bare", &["--bare"]),
+        ("shallow", &["--depth", "1"]),
+        ("partial", &["--filter=blob:none", "--no-checkout"]),
+        ("separate", &["--separate-git-dir", "elsewhere"]),
+        ("shared", &["--reference", "r"]),
+    ] {
+        place.done(
+            place.home.path(),
+            &[&["-c", "protocol.file.allow=always", "clone", "-q"], options, &[&url, name]].concat(),
+        );
+        place.same_as_git(&place.path(name), &["HEAD", "@"]);
+    }
+    place.done(&folder, &["worktree", "add", "-q", "../tree", "side"]);
+    place.same_as_git(&place.path("tree"), &["HEAD", "main", "side"]);
+    place.same_as_git(&folder.join("sub"), &["HEAD"]);
+}
+
+#[test]
+fn a_sha256_repository() {
+    let place = Place::new();
+    let folder = place.repository("r", &["--object-format=sha256"]);
+    place.same_as_git(&folder, &REVISIONS);
+}
+
+#[test]
+fn the_length_grows_with_the_packed_objects() {
+    let place = Place::new();
+    let folder = place.path("r");
+    std::fs::create_dir_all(&folder).unwrap();
+    place.done(&folder, &["init", "-q", "-b", "main"]);
+    let mut stream = String::new();
+    for number in 0..17_000 {
+        stream += &format!("blob\nmark :{}\ndata {}\n{number}\n", number + 1, number.to_string().len());
+    }
+    stream += "commit refs/heads/main\ncommitter A <a@example.invalid> 1767225600 +0000\ndata 1\nx\nM 644 :1 file\n";
+    let mut import = place.home.program("git");
+    import.current_dir(&folder).args(["fast-import", "--quiet"]).stdin(std::process::Stdio::piped());
+    let mut import = import.spawn().unwrap();
+    std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    place.same_as_git(&folder, &["main"]);
+    assert_eq!(
+        place.imgtag(&folder, &["main"]).stdout.len(),
+        8 + 1,
+        "16,384 objects and more make eight characters"
+    );
+}
+
+#[test]
+fn core_abbrev_in_all_its_forms() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    for value in ["auto", "no", "off", "false", "", "4", "12", "40", "Auto"] {
+        place.done(&folder, &["config", "core.abbrev", value]);
+        place.same_as_git(&folder, &["HEAD"]);
+    }
+    for value in ["3", "41", "true", "seven"] {
+        place.done(&folder, &["config", "core.abbrev", value]);
+        assert!(!place.git(&folder, &["rev-parse", "--short", "HEAD"]).status.success(), "git takes {value}");
+        assert_eq!(place.imgtag(&folder, &[]).status.code(), Some(2), "{value}");
+    }
+}
+
+#[test]
+fn a_path_names_the_commit_that_touched_it() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    place.done(&folder, &["checkout", "-q", "side"]);
+    std::fs::write(folder.join("other"), "other").unwrap();
+    place.done(&folder, &["add", "-A"]);
+    place.done(&folder, &["commit", "-qm", "other"]);
+    place.done(&folder, &["checkout", "-q", "main"]);
+    place.done(&folder, &["merge", "-q", "--no-edit", "side"]);
+    for path in ["file", "sub", "sub/file", "other", "."] {
+        let expected = place.done(&folder, &["log", "-1", "--format=%h", "--", path]);
+        let output = place.imgtag(&folder, &["--path", path]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), expected, "{path}");
+        let tree = if path == "." { "HEAD^{tree}".to_owned() } else { format!("HEAD:{path}") };
+        let expected = place.done(&folder, &["rev-parse", "--short", &tree]);
+        let output = place.imgtag(&folder, &["--tree", "--path", path]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), expected, "--tree {path}");
+    }
+    assert_eq!(place.imgtag(&folder, &["--path", "never"]).status.code(), Some(2));
+}
+
+#[test]
+fn dirty_and_clean_look_at_tracked_files() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let tag = place.done(&folder, &["rev-parse", "--short", "HEAD"]);
+    let says = |words: &[&str]| {
+        String::from_utf8(place.imgtag(&folder, words).stdout).unwrap().trim_end().to_owned()
+    };
+    std::fs::write(folder.join("untracked"), "").unwrap();
+    assert_eq!(says(&["--dirty"]), tag);
+    assert_eq!(place.imgtag(&folder, &["--clean"]).status.code(), Some(0));
+    std::fs::write(folder.join("file"), "changed").unwrap();
+    assert_eq!(says(&["--dirty"]), format!("{tag}-dirty"));
+    assert_eq!(says(&["--dirty=.wip"]), format!("{tag}.wip"));
+    let refused = place.imgtag(&folder, &["--clean"]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+}
+
+#[test]
+fn lengths_prefixes_and_images() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let full = place.done(&folder, &["rev-parse", "HEAD"]);
+    let says = |words: &[&str]| {
+        String::from_utf8(place.imgtag(&folder, words).stdout).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(says(&["--length", "12"]), full[..12]);
+    assert_eq!(says(&["--length", "full"]), full);
+    assert_eq!(says(&["--length", "8", "--prefix", "v-"]), format!("v-{}", &full[..8]));
+    assert_eq!(says(&["--length", "8", "--image", "r.test/a"]), format!("r.test/a:{}", &full[..8]));
+    assert_eq!(says(&["--length", "8", "-o", "dotenv"]), format!("IMAGE_TAG={}", &full[..8]));
+    for wrong in [&["--length", "3"][..], &["--length", "65"], &["--prefix", "-"], &["--image", "a//x"]] {
+        assert_eq!(place.imgtag(&folder, wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_shallow_or_loose_clone_is_warned_of() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let warns = |folder: &Path, words: &[&str]| {
+        String::from_utf8_lossy(&place.imgtag(folder, words).stderr).contains("--length")
+    };
+    assert!(warns(&folder, &[]), "only loose objects");
+    assert!(!warns(&folder, &["--length", "12"]));
+    assert!(!warns(&folder, &["-q"]));
+    place.done(&folder, &["repack", "-qad"]);
+    assert!(!warns(&folder, &[]), "packed");
+    let url = format!("file://{}", folder.display());
+    place.done(place.home.path(), &["clone", "-q", "--depth", "1", &url, "shallow"]);
+    assert!(warns(&place.path("shallow"), &[]), "shallow");
+    let json = String::from_utf8(place.imgtag(&place.path("shallow"), &["-o", "json"]).stdout).unwrap();
+    assert!(json.contains(r#""shallow":true"#) && json.contains(r#""stable":false"#), "{json}");
+}
+
+#[test]
+fn what_can_not_be_tagged_is_told() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let told = |folder: &Path, words: &[&str], expected: &str| {
+        let output = place.imgtag(folder, words);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {error}");
+        assert!(
+            output.stdout.is_empty() && error.contains("imgtag: error: ") && error.contains(expected),
+            "{error}"
+        );
+    };
+    told(place.home.path(), &[], "no Git repository");
+    told(&folder, &["nothing-like-this"], "nothing-like-this");
+    let empty = place.path("empty");
+    std::fs::create_dir_all(&empty).unwrap();
+    place.done(&empty, &["init", "-q", "-b", "first"]);
+    told(&empty, &[], "`first` has no commit yet");
+    std::fs::write(folder.join(".git/HEAD"), "ref: refs/heads/gone\n").unwrap();
+    told(&folder, &[], "gone");
+    std::fs::write(folder.join(".git/HEAD"), "nonsense\n").unwrap();
+    told(&folder, &[], "");
+}
+
+#[test]
+fn a_broken_pack_is_told() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    place.done(&folder, &["repack", "-qad"]);
+    place.done(&folder, &["pack-refs", "--all"]);
+    let packs: Vec<PathBuf> = std::fs::read_dir(folder.join(".git/objects/pack"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "idx"))
+        .collect();
+    for index in packs {
+        std::fs::remove_file(&index).unwrap();
+        std::fs::write(&index, b"\xfftOc\0\0\0\x02 cut off").unwrap();
+    }
+    let output = place.imgtag(&folder, &["HEAD~1"]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_closed_stdout_is_quiet_and_a_full_one_is_an_error() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let mut full = place.home.spawnable("imgtag");
+    let full =
+        full.current_dir(&folder).stdout(std::fs::File::create("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(full.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&full.stderr).contains("can't write to stdout"));
+}
