@@ -5,6 +5,8 @@
 # Not below root's home: the forge runs as an account of its own and must get there.
 STATE_ROOT=${GITOPS_STATE:-/var/lib/gitops-steps}
 CACHE=${GITOPS_CACHE:-/var/cache/gitops-steps}
+# Where Debian's packages ask whether they may start a service; 101 is no.
+POLICY=/usr/sbin/policy-rc.d
 
 say() {
     printf '%s: %s\n' "${SERVICE:-services}" "$*" >&2
@@ -40,13 +42,18 @@ need_packages() {
     say "installing ${missing[*]} from Debian's packages: not found here, and needed"
     command -v apt-get >/dev/null || die "apt-get is not here to install ${missing[*]}" "install them by hand"
     mkdir -p "$CACHE"
-    {
+    (
         flock 9
+        # A package's own service must not start: services here have their own folders and ports.
+        if [[ ! -e $POLICY ]]; then
+            trap 'rm -f "$POLICY"' EXIT
+            printf '#!/bin/sh\nexit 101\n' >"$POLICY"
+            chmod +x "$POLICY"
+        fi
         [[ -n $(find "$CACHE/apt-updated" -mmin -720 2>/dev/null) ]] || apt-get update -qq
         touch "$CACHE/apt-updated"
-        # A package's own service must not start: services here have their own folders and ports.
-        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
-    } 9>"$CACHE/apt.lock" >&2 || die "apt-get could not install ${missing[*]}"
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    ) 9>"$CACHE/apt.lock" >&2 || die "apt-get could not install ${missing[*]}"
 }
 
 # free_port NAME: a free loopback port, the same one again after a restart.
