@@ -21,7 +21,7 @@ pub enum RemoteError {
     #[error("{0}")]
     Setting(String),
     /// The server could not prove who it is.
-    #[error("{0}")]
+    #[error(transparent)]
     HostKey(#[from] HostKeyProblem),
     /// The server wants other credentials, or some.
     #[error("{server}: {reason}")]
@@ -58,7 +58,7 @@ pub enum RemoteError {
         status: String,
     },
     /// The connection could not be made, or broke.
-    #[error("{server}: {action}: {source}")]
+    #[error("{server}: {action}")]
     Network {
         /// Host and port.
         server: String,
@@ -84,7 +84,7 @@ pub enum RemoteError {
         revision: String,
     },
     /// The local object store.
-    #[error("can't store objects: {0}")]
+    #[error("can't store objects")]
     Store(#[from] git2::Error),
 }
 

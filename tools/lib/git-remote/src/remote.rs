@@ -113,6 +113,11 @@ impl Remote {
         Ok(fetch::allows_any_object(greeting))
     }
 
+    /// What an SSH server tells someone who logs in and asks for nothing: forges greet by name.
+    pub fn login_words(&mut self) -> Option<String> {
+        self.transport.login_words()
+    }
+
     /// Moves one ref. A refusal by the server is not an error here: see [`Pushed::rejection`].
     pub fn push(&mut self, request: &PushRequest<'_>) -> Result<Pushed, RemoteError> {
         started(&mut *self.transport, &mut self.receive, Service::ReceivePack)?;

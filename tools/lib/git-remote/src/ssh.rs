@@ -108,6 +108,18 @@ impl Transport for SshTransport {
         &self.server
     }
 
+    fn login_words(&mut self) -> Option<String> {
+        let mut channel = self.session.channel_session().ok()?;
+        channel.shell().ok()?;
+        channel.send_eof().ok()?;
+        let (mut words, mut errors) = (Vec::new(), Vec::new());
+        // Words that stop in the middle are words too.
+        let _ = channel.read_to_end(&mut words);
+        let _ = channel.stderr().read_to_end(&mut errors);
+        words.extend(errors);
+        Some(String::from_utf8_lossy(&words).into_owned())
+    }
+
     fn last_words(&mut self, service: Service, error: io::Error) -> RemoteError {
         let mut words = Vec::new();
         // A connection that broke has nothing more to say.

@@ -43,6 +43,11 @@ pub(crate) trait Transport {
     /// Where the server is, for messages.
     fn server(&self) -> &str;
 
+    /// What the server tells someone who logs in without asking for a service; forges greet by name.
+    fn login_words(&mut self) -> Option<String> {
+        None
+    }
+
     /// Why a service ended early, in its own words where there are some.
     fn last_words(&mut self, service: Service, error: io::Error) -> RemoteError;
 }
@@ -63,7 +68,7 @@ pub(crate) fn explain(transport: &mut dyn Transport, service: Service, error: io
 pub(crate) fn complaint(server: &str, words: &str) -> RemoteError {
     let reason = words
         .lines()
-        .map(|line| line.trim_start_matches("remote:").trim())
+        .map(|line| line.trim_start_matches("remote:").trim().trim_start_matches("error:").trim())
         .filter(|line| line.chars().any(char::is_alphanumeric))
         .collect::<Vec<_>>()
         .join("; ");

@@ -62,6 +62,14 @@ impl RemoteUrl {
         }
     }
 
+    /// Where an HTTP server's pages begin: the URL without its path.
+    pub fn pages(&self) -> Option<String> {
+        match &self.scheme {
+            Scheme::Http { base, .. } => Some(url::Url::parse(base).ok()?.origin().ascii_serialization()),
+            Scheme::Ssh { .. } | Scheme::Local(_) => None,
+        }
+    }
+
     /// The repository's path on its server, without slashes around it and without `.git`.
     pub fn project(&self) -> Option<String> {
         let path = match &self.scheme {

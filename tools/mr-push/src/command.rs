@@ -1,0 +1,69 @@
+//! Running COMMAND in the checkout.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use step::{Cleanup, Failure, FailureKind, ResultExt};
+
+use crate::store::Input;
+
+/// Why the command did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It can't be started.
+    #[error("can't run {program}")]
+    Start {
+        /// The program's name.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says that it failed.
+    #[error("{program} failed ({status}); nothing is pushed")]
+    Failed {
+        /// The program's name.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
+/// Runs the command in the directory. Its stdout goes to stderr: stdout is for the result.
+pub fn run(words: &[String], directory: &Path, stdin: Option<&Input>) -> Result<(), Failure> {
+    let [program, arguments @ ..] = words else { return Ok(()) };
+    let stderr = io::stderr().as_fd().try_clone_to_owned();
+    let stdout = stderr.or_fail_with(FailureKind::Output, || "can't give the command our stderr")?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory).env("PWD", directory).stdout(Stdio::from(stdout));
+    if let Some(input) = stdin {
+        let file = input.open().or_fail_with(FailureKind::Output, || "can't read the kept stdin")?;
+        command.stdin(Stdio::from(file));
+    }
+    let started = command.spawn().map_err(|source| CommandError::Start { program: program.clone(), source });
+    let mut child = started.map_err(|error| {
+        Failure::new(FailureKind::Usage, error)
+            .hint("COMMAND follows `--`; it is looked up in PATH, not by a shell")
+    })?;
+    let ending = end_with_us(child.id());
+    let status = child.wait().or_fail_with(FailureKind::Internal, || format!("can't wait for {program}"))?;
+    ending.disarm();
+    if status.success() {
+        return Ok(());
+    }
+    let error = CommandError::Failed { program: program.clone(), status };
+    Err(Failure::new(FailureKind::Input, error).hint("its own messages are above"))
+}
+
+/// A signal that ends this program ends the command too.
+fn end_with_us(id: u32) -> Cleanup {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    Cleanup::new(move || {
+        if let Some(pid) = pid {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    })
+}
