@@ -54,6 +54,7 @@ class Relay:
         self.target = (host, port)
         self.delay = delay
         self.counts: list[Count] = []
+        self.open: set[asyncio.Task] = set()
 
     async def listen(self, port: int) -> asyncio.AbstractServer:
         """Starts on a loopback port."""
@@ -61,6 +62,8 @@ class Relay:
 
     async def connection(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         """Passes one connection on until both sides have ended it."""
+        self.open.add(asyncio.current_task())
+        asyncio.current_task().add_done_callback(self.open.discard)
         began = time.monotonic()
         count = Count()
         self.counts.append(count)
@@ -73,8 +76,8 @@ class Relay:
             await asyncio.gather(
                 self.direction("Up", client, to_server, count), self.direction("Down", server, to_client, count)
             )
-        except OSError:
-            # One side has gone: so has the connection.
+        except (OSError, asyncio.CancelledError):
+            # One side has gone, or the relay ends: so does the connection.
             pass
         finally:
             count.seconds = round(time.monotonic() - began, 4)
@@ -111,6 +114,14 @@ class Relay:
             sink.write(data)
             await sink.drain()
 
+    async def end(self) -> None:
+        """Ends the connections, after a moment for what is under way."""
+        if self.open:
+            _, left = await asyncio.wait(self.open, timeout=1)
+            for connection in left:
+                connection.cancel()
+            await asyncio.gather(*left)
+
     def totals(self) -> dict:
         """What is printed at the end."""
         fields = ("bytesUp", "bytesDown", "directionChanges")
@@ -134,6 +145,7 @@ async def main() -> None:
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await ended.wait()
     server.close()
+    await relay.end()
     print(json.dumps(relay.totals()), flush=True)
 
 

@@ -75,6 +75,8 @@ class Relay(unittest.TestCase):
         self.assertEqual({key: totals[key] for key in totals if key != "each"},
                          {"connections": 2, "bytesUp": 12, "bytesDown": 22, "directionChanges": 6})  # fmt: skip
         self.assertEqual([one["directionChanges"] for one in totals["each"]], [6, 0])
+        # The second is still open, and counts until now.
+        self.assertTrue(all(one["seconds"] > 2 * DELAY for one in totals["each"]), totals)
 
     def test_carries_much_at_once(self) -> None:
         client = self.connect()
