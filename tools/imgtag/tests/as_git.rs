@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -133,7 +134,7 @@ fn the_length_grows_with_the_packed_objects() {
     place.done(&folder, &["init", "-q", "-b", "main"]);
     let mut stream = String::new();
     for number in 0..17_000 {
-        stream += &format!("blob\nmark :{}\ndata {}\n{number}\n", number + 1, number.to_string().len());
+        writeln!(stream, "blob\nmark :{}\ndata {}\n{number}", number + 1, number.to_string().len()).unwrap();
     }
     stream += "commit refs/heads/main\ncommitter A <a@example.invalid> 1767225600 +0000\ndata 1\nx\nM 644 :1 file\n";
     let mut import = place.home.program("git");
