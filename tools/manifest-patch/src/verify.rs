@@ -149,6 +149,8 @@ fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]
 /// The documents of a text. Reading stops at the first error: behind one, `serde_yaml` repeats it
 /// for ever.
 fn load(text: &str) -> Result<Vec<Value>, String> {
+    // It counts a byte order mark as a column, and then finds the first key indented.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         values.push(Value::deserialize(document).map_err(|error| error.to_string())?);
