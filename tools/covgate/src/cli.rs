@@ -2,152 +2,200 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
-use step::{Dotenv, ExitStatus, Failure, Io, Preferences, Program, Talk, document};
+use step::{Console, ExitStatus, Failure, Io, Preferences, Program, Talk};
 
-use crate::error::ReportError;
+use crate::audit::Belief;
+use crate::diff::Changes;
 use crate::format::Format;
-use crate::report::{self, Report};
-use crate::verdict::{Count, Percent};
+use crate::gate::{self, Answer, Question};
+use crate::output::{self, Output};
+use crate::per_file::FileThreshold;
+use crate::report::Metric;
+use crate::rule::Rule;
+use crate::verdict::Percent;
 
 const EXAMPLES: &str = "\
 Examples:
-  covgate htmlcov                            the report in a folder, against 80 %
-  covgate --fail-under 92.5 coverage.json    decimals are compared exactly
-  covgate --metric branch -o json htmlcov    the counts, as JSON
+  covgate htmlcov                                 the report in a folder, against 80 %
+  covgate --fail-under 92.5 coverage.xml          decimals are compared exactly
+  covgate --metric branch -o json target/site/jacoco
+  covgate --per-file 60 --per-file '**/billing/**=95' lcov.info
+  covgate unit.info integration.xml               one union of files and lines
+  git diff main... | covgate --diff - --fail-under-diff 90 coverage.json
+  covgate --diff-base origin/main --cobertura marks.xml coverage.json
+  covgate --baseline main.json --max-drop 0.5 coverage.json
 
-GitLab reads the printed line with `coverage: '/^TOTAL (\\d+\\.\\d+)%/'`.";
+A folder stands for the report in it. GitLab reads the printed line with
+  coverage: '/^TOTAL (\\d+\\.\\d+)%/'
+
+Exit status: 0 every threshold is reached, 1 one is not, 2 there is no verdict (a report is missing,
+broken, empty, or contradicts itself).";
 
 /// Coverage report to verdict: any format, exact, in one pass
 #[derive(Debug, clap::Parser)]
 #[command(name = "covgate", version, after_long_help = EXAMPLES)]
 pub struct Cli {
-    /// The report, a folder that holds it, or - for stdin
+    /// Reports, or folders that hold one; - is stdin. Several are merged by file and line
     #[arg(value_name = "REPORT", default_value = "-")]
-    report: PathBuf,
+    reports: Vec<PathBuf>,
 
     /// The least percentage that passes; decimals are allowed
-    #[arg(long, value_name = "PCT", default_value = "80", env = "COVGATE_FAIL_UNDER")]
+    #[arg(short, long, value_name = "PCT", default_value = "80", env = "COVGATE_FAIL_UNDER")]
     fail_under: Percent,
 
-    /// The report's format, where its content does not tell it
-    #[arg(long, value_name = "FORMAT", value_enum, env = "COVGATE_FORMAT")]
-    format: Option<Format>,
-
     /// What has to reach the percentage
-    #[arg(long, value_name = "METRIC", value_enum, default_value_t, env = "COVGATE_METRIC")]
+    #[arg(long, value_enum, default_value_t, env = "COVGATE_METRIC")]
     metric: Metric,
 
+    /// The reports' format, where their content does not tell it
+    #[arg(long, value_enum, env = "COVGATE_FORMAT")]
+    format: Option<Format>,
+
+    /// Give the verdict that another tool would give; where it differs from the exact one, say so
+    #[arg(long, value_enum, default_value_t, env = "COVGATE_RULE")]
+    rule: Rule,
+
+    /// Accept no report whose header contradicts its body, even where the verdict is the same
+    #[arg(long, env = "COVGATE_STRICT", value_parser = clap::builder::FalseyValueParser::new())]
+    strict: bool,
+
+    /// Believe the report's header, and read no further than that where it comes first
+    #[arg(long, conflicts_with = "strict", env = "COVGATE_TRUST_HEADER", value_parser = clap::builder::FalseyValueParser::new())]
+    trust_header: bool,
+
+    /// What each file has to reach, or each that a glob matches; the last that applies counts
+    #[arg(long, value_name = "[GLOB=]PCT", env = "COVGATE_PER_FILE", value_delimiter = ',')]
+    per_file: Vec<FileThreshold>,
+
+    /// Look at the lines that a unified diff adds; - is stdin
+    #[arg(long, value_name = "FILE", env = "COVGATE_DIFF", conflicts_with = "diff_base")]
+    diff: Option<PathBuf>,
+
+    /// Look at the lines that changed since the work tree left this revision
+    #[arg(long, value_name = "REV", env = "COVGATE_DIFF_BASE")]
+    diff_base: Option<String>,
+
+    /// The least percentage of changed lines that passes [default: that of --fail-under]
+    #[arg(long, value_name = "PCT", env = "COVGATE_FAIL_UNDER_DIFF")]
+    fail_under_diff: Option<Percent>,
+
+    /// Compare with another report, such as the target branch's
+    #[arg(long, value_name = "REPORT", env = "COVGATE_BASELINE")]
+    baseline: Option<PathBuf>,
+
+    /// How many percentage points may be lost against the baseline
+    #[arg(long, value_name = "POINTS", default_value = "0", env = "COVGATE_MAX_DROP")]
+    max_drop: Percent,
+
+    /// Write Cobertura XML for GitLab here: the changed files' where a diff is given, below 10 MiB
+    #[arg(long, value_name = "FILE", env = "COVGATE_COBERTURA")]
+    cobertura: Option<PathBuf>,
+
+    /// Write no file
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
     /// What to print
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, env = "COVGATE_OUTPUT")]
-    output: step::Format,
+    #[arg(short, long, value_enum, default_value_t, env = "COVGATE_OUTPUT")]
+    output: Output,
 
     #[command(flatten)]
     talk: Talk,
-}
-
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum Metric {
-    /// What the report's own total counts
-    #[default]
-    Total,
-    /// Lines
-    Line,
-    /// Branches
-    Branch,
-    /// Functions
-    Function,
-}
-
-impl Metric {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Line => "line",
-            Self::Branch => "branch",
-            Self::Function => "function",
-        }
-    }
-
-    const fn plural(self) -> &'static str {
-        match self {
-            Self::Total | Self::Line => "lines",
-            Self::Branch => "branches",
-            Self::Function => "functions",
-        }
-    }
-
-    fn of(self, report: &Report) -> Result<Count, ReportError> {
-        let totals = report.totals;
-        let count = match self {
-            Self::Total => Some(totals.total),
-            Self::Line => totals.line,
-            Self::Branch => totals.branch,
-            Self::Function => totals.function,
-        };
-        let path = || report.path.clone();
-        match count {
-            None => Err(ReportError::NoSuchMetric {
-                path: path(),
-                format: report.format.name(),
-                metric: self.plural(),
-            }),
-            Some(Count { total: 0, .. }) => {
-                Err(ReportError::NothingToCover { path: path(), metric: self.plural() })
-            }
-            Some(count) => Ok(count),
-        }
-    }
 }
 
 impl Program for Cli {
     const NAME: &'static str = "covgate";
 
     fn preferences(&self) -> Preferences {
-        Preferences { verbosity: self.talk.verbosity(), json: self.output == step::Format::Json }
+        Preferences { verbosity: self.talk.verbosity(), json: self.output == Output::Json }
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let report = report::read(&self.report, self.format)?;
-        let count = self.metric.of(&report)?;
-        let pass = count.reaches(&self.fail_under);
-        let Count { covered, total } = count;
-        let (percent, verdict) = (count.percent(), if pass { "reaches" } else { "is below" });
-        io.console.note(format!(
-            "{percent}% ({covered} of {total} {}) {verdict} {}%",
-            self.metric.plural(),
-            self.fail_under
-        ));
-        match self.output {
-            step::Format::Text => io.out.line(format!("TOTAL {percent}%"))?,
-            step::Format::Json => io.out.line(document(Self::NAME, self.fields(&report, count, pass)))?,
-            step::Format::Dotenv => {
-                io.out.bytes(Dotenv::new().set("COVERAGE", &percent)?.text().as_bytes())?;
-            }
+        let (output, cobertura, dry_run) = (self.output, self.cobertura.clone(), self.dry_run);
+        let answer = gate::decide(self.question(), &io.console)?;
+        for warning in &answer.warnings {
+            io.console.warn(warning);
         }
-        Ok(if pass { ExitStatus::Done } else { ExitStatus::No })
+        tell(&answer, &io.console);
+        if let Some(path) = cobertura {
+            output::cobertura::write(&answer, &path, dry_run, &io.console)?;
+        }
+        output::print(&answer, output, &mut io.out)?;
+        Ok(answer.status())
     }
 }
 
 impl Cli {
-    fn fields(&self, report: &Report, count: Count, pass: bool) -> Map<String, Value> {
-        let part = |count: Option<Count>| {
-            count.map(|Count { covered, total }| json!({ "covered": covered, "total": total }))
+    fn question(self) -> Question {
+        let belief = match (self.strict, self.trust_header) {
+            (true, _) => Belief::Strict,
+            (false, true) => Belief::Header,
+            (false, false) => Belief::SameVerdict,
         };
-        let Value::Object(fields) = json!({
-            "pass": pass,
-            "format": report.format.name(),
-            "metric": self.metric.name(),
-            "covered": count.covered,
-            "total": count.total,
-            "percent": count.percent(),
-            "failUnder": self.fail_under.to_string(),
-            "line": part(report.totals.line),
-            "branch": part(report.totals.branch),
-            "function": part(report.totals.function),
-        }) else {
-            return Map::new();
+        let changes = match (self.diff, self.diff_base) {
+            (Some(patch), _) => Some(Changes::Patch(patch)),
+            (None, Some(revision)) => Some(Changes::Since { revision, directory: PathBuf::from(".") }),
+            (None, None) => None,
         };
-        fields
+        let fail_under_diff = self.fail_under_diff.unwrap_or_else(|| self.fail_under.clone());
+        Question {
+            reports: self.reports,
+            format: self.format,
+            metric: self.metric,
+            fail_under: self.fail_under,
+            rule: self.rule,
+            belief,
+            per_file: self.per_file,
+            changes: changes.map(|changes| (changes, fail_under_diff)),
+            baseline: self.baseline.map(|report| (report, self.max_drop)),
+        }
+    }
+}
+
+/// The verdict in words.
+fn tell(answer: &Answer, console: &Console) {
+    let word = |pass: bool| if pass { "reaches" } else { "is below" };
+    let Answer { unit, fail_under, reached, .. } = answer;
+    console.note(format!(
+        "{}% ({} {unit}) {} {fail_under}%",
+        answer.percent(),
+        answer.figure.count(),
+        word(*reached)
+    ));
+    for file in answer.files.iter().flatten().filter(|file| !file.pass) {
+        console.note(format!(
+            "{}: {}% ({}) is below {}%",
+            file.path,
+            file.count.percent(),
+            file.count,
+            file.threshold
+        ));
+    }
+    if let Some(diff) = &answer.diff {
+        if diff.count.total == 0 {
+            console.note("changed lines: none of them can be covered");
+        } else {
+            let (count, threshold) = (diff.count, &diff.threshold);
+            console.note(format!(
+                "changed lines: {}% ({count}) {} {threshold}%",
+                count.percent(),
+                word(diff.pass)
+            ));
+        }
+        for file in diff.files.iter().filter(|file| !file.missed.is_empty()) {
+            let lines: Vec<String> = file.missed.iter().map(u32::to_string).collect();
+            console.note(format!("{}: missed changed lines {}", file.path, lines.join(" ")));
+        }
+    }
+    if let Some(base) = &answer.baseline {
+        let word = if base.held { "is within" } else { "lost more than" };
+        console.note(format!(
+            "{}% {word} {} points of the {}% ({}) of {}",
+            answer.percent(),
+            base.max_drop,
+            base.count.percent(),
+            base.count,
+            base.report
+        ));
     }
 }

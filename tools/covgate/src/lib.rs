@@ -1,10 +1,19 @@
-//! Coverage report to verdict: exact, and never from a rounded percentage.
+//! Coverage report to verdict: any format, exact, in one pass.
 //!
-//! A report is found and read ([`report`]), its counts come out of its format ([`format`]), and integers
-//! are compared with the threshold ([`verdict`]).
+//! A report is read as it streams by (`input`, `format`) into a union of files and lines (`coverage`,
+//! `report`); its header is held against its body (`audit`), and integers are compared with the
+//! thresholds (`verdict`, `rule`, `per_file`, `diff`) by the `gate`. What was found is written by `output`.
 
+pub mod audit;
 pub mod cli;
+pub mod coverage;
+pub mod diff;
 pub mod error;
 pub mod format;
+pub mod gate;
+pub mod input;
+pub mod output;
+pub mod per_file;
 pub mod report;
+pub mod rule;
 pub mod verdict;

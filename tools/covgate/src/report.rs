@@ -1,56 +1,184 @@
-//! A report's file: found, read, and turned into counts.
+//! A report that was read: what its header claims and what its body adds up to.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use crate::coverage::Coverage;
+use crate::format::Format;
+use crate::verdict::{Count, Percent};
 
-use crate::error::ReportError;
-use crate::format::{Format, Totals};
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Metric {
+    /// What the report's own total counts
+    #[default]
+    Total,
+    /// Lines
+    Line,
+    /// Branches
+    Branch,
+    /// Functions or methods
+    Function,
+}
 
-/// What a folder's report may be called.
-const NAMES_IN_A_FOLDER: [&str; 2] = ["index.html", "coverage.json"];
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Total, Self::Line, Self::Branch, Self::Function];
+
+    /// The name that `--metric` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Line => "line",
+            Self::Branch => "branch",
+            Self::Function => "function",
+        }
+    }
+}
+
+/// What a format's own total counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TotalUnit {
+    /// Lines.
+    #[default]
+    Lines,
+    /// Lines and branches, as coverage.py adds them up.
+    LinesAndBranches,
+    /// Statements, each counted once, however many share a line.
+    Statements,
+    /// Bytecode instructions.
+    Instructions,
+    /// Statements, conditionals and methods, as Clover adds them up.
+    Elements,
+}
+
+impl TotalUnit {
+    /// What is counted, in the plural.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::LinesAndBranches => "lines and branches",
+            Self::Statements => "statements",
+            Self::Instructions => "instructions",
+            Self::Elements => "elements",
+        }
+    }
+}
+
+/// Counts by metric, where they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// The format's own total.
+    pub total: Option<Count>,
+    /// Lines.
+    pub line: Option<Count>,
+    /// Branches; unknown where there are none, since reports without branch coverage write zeros.
+    pub branch: Option<Count>,
+    /// Functions; unknown where there are none.
+    pub function: Option<Count>,
+}
+
+impl Totals {
+    /// The counts of one metric.
+    pub const fn of(&self, metric: Metric) -> Option<Count> {
+        match metric {
+            Metric::Total => self.total,
+            Metric::Line => self.line,
+            Metric::Branch => self.branch,
+            Metric::Function => self.function,
+        }
+    }
+
+    /// Without the counts of things that there are none of, save lines.
+    #[must_use]
+    pub fn known(self) -> Self {
+        let some = |count: Option<Count>| count.filter(|count| count.total > 0);
+        Self { branch: some(self.branch), function: some(self.function), ..self }
+    }
+}
+
+/// What the body of a report says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column that a report has or lacks")]
+pub struct Body {
+    /// Lines.
+    pub lines: bool,
+    /// Branches.
+    pub branches: bool,
+    /// Functions.
+    pub functions: bool,
+    /// Statements or instructions.
+    pub units: bool,
+}
 
 /// A report that was read.
 #[derive(Debug)]
 pub struct Report {
-    /// Where it came from, for messages.
-    pub path: String,
-    /// What it was read as.
+    /// Its format.
     pub format: Format,
-    /// What it says.
-    pub totals: Totals,
+    /// What its own total counts.
+    pub unit: TotalUnit,
+    /// What it says of itself.
+    pub header: Totals,
+    /// Counts of its body as some generators add them up, where that is not the union: every class
+    /// or record by itself.
+    pub by_part: Totals,
+    /// What its body has.
+    pub body: Body,
+    /// The only figure it has, where that is a rounded one.
+    pub rounded: Option<Percent>,
+    /// Whether coverage.py made it.
+    pub by_coverage_py: bool,
+    /// Its files.
+    pub coverage: Coverage,
 }
 
-/// Reads the report at a path; `-` is stdin, a folder means the report in it.
-pub fn read(path: &Path, format: Option<Format>) -> Result<Report, ReportError> {
-    let path = locate(path)?;
-    let shown = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    let content = content(&path).map_err(|cause| ReportError::Unreadable { path: shown.clone(), cause })?;
-    let Some(format) = format.or_else(|| Format::of(&content)) else {
-        return Err(ReportError::UnknownFormat(shown));
-    };
-    match format.read(&content) {
-        Ok(totals) => Ok(Report { path: shown, format, totals }),
-        Err(reason) => Err(ReportError::Malformed { path: shown, format: format.name(), reason }),
+impl Report {
+    /// A report of which nothing is known yet.
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            unit: TotalUnit::default(),
+            header: Totals::default(),
+            by_part: Totals::default(),
+            body: Body::default(),
+            rounded: None,
+            by_coverage_py: false,
+            coverage: Coverage::default(),
+        }
     }
-}
 
-fn locate(path: &Path) -> Result<PathBuf, ReportError> {
-    if !path.is_dir() {
-        return Ok(path.to_owned());
+    /// What the body adds up to, each line counted once.
+    pub fn body_totals(&self) -> Totals {
+        let Self { body, coverage, .. } = self;
+        let line = body.lines.then(|| coverage.lines());
+        let branch = body.branches.then(|| coverage.branches());
+        let function = body.functions.then(|| coverage.functions());
+        let total = match self.unit {
+            TotalUnit::Lines => line,
+            TotalUnit::LinesAndBranches => {
+                let knows_branches = body.branches || self.header.branch.is_none();
+                line.filter(|_| knows_branches)
+                    .map(|line| [line, branch.unwrap_or_default()].into_iter().sum())
+            }
+            TotalUnit::Statements | TotalUnit::Instructions => body.units.then(|| coverage.units()),
+            // Clover's reports differ in what a conditional is, so only their own sum is taken.
+            TotalUnit::Elements => None,
+        };
+        Totals { total, line, branch, function }.known()
     }
-    NAMES_IN_A_FOLDER
-        .iter()
-        .map(|name| path.join(name))
-        .find(|file| file.is_file())
-        .ok_or_else(|| ReportError::EmptyFolder(path.display().to_string()))
-}
 
-fn content(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path.as_os_str() == "-" {
-        let mut content = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut content)?;
-        Ok(content)
-    } else {
-        std::fs::read(path)
+    /// Adds another report to this one. The total of reports that count different things is in lines.
+    pub fn merge(&mut self, other: Self) {
+        if self.unit != other.unit || self.unit == TotalUnit::Elements {
+            self.unit = TotalUnit::Lines;
+        }
+        self.header = Totals::default();
+        self.by_part = Totals::default();
+        self.by_coverage_py &= other.by_coverage_py;
+        self.body = Body {
+            lines: self.body.lines && other.body.lines,
+            branches: self.body.branches || other.body.branches,
+            functions: self.body.functions || other.body.functions,
+            units: self.body.units && other.body.units,
+        };
+        self.coverage.merge(other.coverage);
     }
 }

@@ -1,10 +1,16 @@
 //! The arithmetic: integers against a decimal threshold, with nothing rounded.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// How much there is to cover, and how much is covered.
+/// The most that a report may count of anything; what is larger is no count. It keeps every
+/// comparison below within 128 bits.
+pub const MAX_COUNT: u64 = 1_000_000_000_000;
+
+/// The most decimals of a percentage.
+const MAX_DECIMALS: usize = 9;
+
+/// How much there is to cover, and how much of it is covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
     /// What the tests reached.
@@ -14,17 +20,54 @@ pub struct Count {
 }
 
 impl Count {
-    /// `82.41`: two decimals, cut, so that it never shows more than is there. Nothing to cover is `0.00`.
+    /// A count, if it can be one: not more covered than there is, and within [`MAX_COUNT`].
+    pub fn new(covered: u64, total: u64) -> Option<Self> {
+        (covered <= total && total <= MAX_COUNT).then_some(Self { covered, total })
+    }
+
+    /// The percentage with two decimals, cut, so that it never shows more than is there: `82.41`.
+    /// Nothing to cover is `0.00`.
     pub fn percent(self) -> String {
         let hundredths =
             (u128::from(self.covered) * 10_000).checked_div(u128::from(self.total)).unwrap_or_default();
         format!("{}.{:02}", hundredths / 100, hundredths % 100)
     }
 
-    /// Whether the share covered is at least the threshold.
+    /// Whether the covered share is at least the threshold; with nothing to cover it is not.
     pub fn reaches(self, threshold: &Percent) -> bool {
-        let share = u128::from(self.covered) * 100 * threshold.scale();
-        share.cmp(&(threshold.digits * u128::from(self.total))) != Ordering::Less
+        self.total > 0
+            && u128::from(self.covered) * 100 * threshold.scale() >= threshold.digits * u128::from(self.total)
+    }
+
+    /// Whether the share is at most `points` percentage points below that of `base`.
+    pub fn holds(self, base: Self, points: &Percent) -> bool {
+        let hundred = 100 * points.scale();
+        let now = u128::from(self.covered) * hundred * u128::from(base.total);
+        let then = u128::from(base.covered) * hundred * u128::from(self.total);
+        let allowed = points.digits * u128::from(base.total) * u128::from(self.total);
+        now + allowed >= then
+    }
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.covered += other.covered;
+        self.total += other.total;
+    }
+}
+
+impl std::iter::Sum for Count {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |mut sum, count| {
+            sum += count;
+            sum
+        })
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.covered, self.total)
     }
 }
 
@@ -39,33 +82,46 @@ pub struct Percent {
 }
 
 impl Percent {
+    /// How many digits stand behind the point.
+    pub const fn decimals(&self) -> u32 {
+        self.decimals
+    }
+
+    /// The nearest binary fraction, for the rules of tools that compare those.
+    pub fn nearest_double(&self) -> f64 {
+        self.text.parse().unwrap_or(f64::NAN)
+    }
+
+    /// The percentage as a count of its smallest parts: 79.5 is 795 of 1000.
+    pub fn as_count(&self) -> Count {
+        let [covered, total] =
+            [self.digits, 100 * self.scale()].map(|part| u64::try_from(part).unwrap_or(MAX_COUNT));
+        Count { covered, total }
+    }
+
     fn scale(&self) -> u128 {
         10_u128.pow(self.decimals)
     }
 }
 
-/// The most decimals that are taken; the comparison stays within 128 bits.
-const MAX_DECIMALS: usize = 12;
-
 impl FromStr for Percent {
-    type Err = String;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || "a percentage from 0 to 100, such as 80 or 79.5".to_owned();
+        const WRONG: &str = "not a percentage from 0 to 100 with at most 9 decimals, such as 80 or 79.5";
         let number = text.strip_suffix('%').unwrap_or(text);
         let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        let digits = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
-        if whole.is_empty() || whole.len() > 3 || part.len() > MAX_DECIMALS || !digits(whole) || !digits(part)
-        {
-            return Err(wrong());
+        let is_digits = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
+        let fits = !whole.is_empty() && whole.len() <= 3 && part.len() <= MAX_DECIMALS;
+        if !fits || !is_digits(whole) || !is_digits(part) {
+            return Err(WRONG);
         }
-        let decimals = u32::try_from(part.len()).map_err(|_| wrong())?;
         let percent = Self {
-            digits: format!("{whole}{part}").parse().map_err(|_| wrong())?,
-            decimals,
+            digits: format!("{whole}{part}").parse().map_err(|_| WRONG)?,
+            decimals: u32::try_from(part.len()).map_err(|_| WRONG)?,
             text: number.to_owned(),
         };
-        if percent.digits > 100 * percent.scale() { Err(wrong()) } else { Ok(percent) }
+        if percent.digits > 100 * percent.scale() { Err(WRONG) } else { Ok(percent) }
     }
 }
 
@@ -79,34 +135,47 @@ impl fmt::Display for Percent {
 mod tests {
     use super::*;
 
-    fn reaches(covered: u64, total: u64, threshold: &str) -> bool {
-        Count { covered, total }.reaches(&threshold.parse().unwrap())
+    fn percent(text: &str) -> Percent {
+        text.parse().unwrap()
+    }
+
+    fn count(covered: u64, total: u64) -> Count {
+        Count::new(covered, total).unwrap()
     }
 
     #[test]
     fn nothing_passes_by_rounding() {
-        assert!(!reaches(7999, 10_000, "80"));
-        assert!(!reaches(79_999_999, 100_000_000, "80"));
-        assert!(reaches(4, 5, "80"));
-        assert!(reaches(2, 3, "66.6666"));
-        assert!(!reaches(2, 3, "66.66667"));
-        assert!(reaches(u64::MAX, u64::MAX, "100.000000000000"));
-        assert!(!reaches(u64::MAX - 1, u64::MAX, "100"));
+        assert!(!count(7999, 10_000).reaches(&percent("80")));
+        assert!(!count(79_999_999, 100_000_000).reaches(&percent("80")));
+        assert!(count(4, 5).reaches(&percent("80")));
+        assert!(count(2, 3).reaches(&percent("66.6666")));
+        assert!(!count(2, 3).reaches(&percent("66.66667")));
+        assert!(count(MAX_COUNT, MAX_COUNT).reaches(&percent("100.000000000")));
+        assert!(!count(MAX_COUNT - 1, MAX_COUNT).reaches(&percent("100")));
     }
 
     #[test]
     fn the_shown_figure_is_cut() {
-        assert_eq!(Count { covered: 99_999, total: 100_000 }.percent(), "99.99");
-        assert_eq!(Count { covered: 2, total: 3 }.percent(), "66.66");
-        assert_eq!(Count { covered: 1, total: 1 }.percent(), "100.00");
+        assert_eq!(count(99_999, 100_000).percent(), "99.99");
+        assert_eq!(count(2, 3).percent(), "66.66");
+        assert_eq!(count(1, 1).percent(), "100.00");
         assert_eq!(Count::default().percent(), "0.00");
     }
 
     #[test]
-    fn thresholds() {
-        for bad in ["", "-1", "100.1", "1e2", "eighty", "80,5", "1000"] {
-            assert!(bad.parse::<Percent>().is_err(), "{bad}");
+    fn a_drop_is_compared_exactly_too() {
+        assert!(count(80, 100).holds(count(81, 100), &percent("1")));
+        assert!(!count(79_999, 100_000).holds(count(81, 100), &percent("1")));
+        assert!(count(1, 3).holds(count(2, 6), &percent("0")));
+        assert!(count(MAX_COUNT, MAX_COUNT).holds(count(MAX_COUNT, MAX_COUNT), &percent("0.000000001")));
+    }
+
+    #[test]
+    fn only_percentages_are_taken() {
+        for wrong in ["", "-1", "100.1", "1e2", "eighty", "80,5", "1000", "."] {
+            assert!(wrong.parse::<Percent>().is_err(), "{wrong}");
         }
-        assert_eq!("79.50".parse::<Percent>().unwrap().to_string(), "79.50");
+        assert_eq!(percent("79.50").to_string(), "79.50");
+        assert_eq!(percent("80%").to_string(), "80");
     }
 }

@@ -1,56 +1,98 @@
 //! The formats that reports come in, told from their content.
 
-mod coverage_html;
+mod clover;
+mod cobertura;
+pub(crate) mod coverage_html;
 mod coverage_json;
+mod detect;
+mod go_profile;
+mod istanbul;
+mod jacoco;
+mod json;
+mod lcov;
+mod llvm_cov;
+mod simplecov;
+mod xml;
 
-use crate::verdict::Count;
-
-/// What a report says in sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    /// What the report's own total counts: lines, or lines and branches together.
-    pub total: Count,
-    /// Lines, where the report has them apart.
-    pub line: Option<Count>,
-    /// Branches, where the report counts them.
-    pub branch: Option<Count>,
-    /// Functions, where the report counts them.
-    pub function: Option<Count>,
-}
+use crate::error::ReportError;
+use crate::input::Input;
+use crate::report::Report;
 
 /// A format of coverage reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// coverage.py's HTML (its index.html)
+    /// coverage.py's HTML: the index.html in htmlcov
     CoverageHtml,
     /// coverage.py's JSON
     CoverageJson,
+    /// Cobertura XML, of coverage.py, istanbul, coverlet, gcovr, PHPUnit and many more
+    Cobertura,
+    /// JaCoCo's XML
+    Jacoco,
+    /// Clover XML, of Clover, OpenClover, PHPUnit and istanbul
+    Clover,
+    /// LCOV tracefile
+    Lcov,
+    /// Go's cover profile
+    #[value(name = "go")]
+    Go,
+    /// `llvm-cov export` in JSON
+    LlvmCov,
+    /// istanbul's coverage-summary.json or coverage-final.json
+    Istanbul,
+    /// SimpleCov: its result set, its JSON formatter's coverage.json, or the last run
+    #[value(name = "simplecov")]
+    SimpleCov,
+}
+
+/// How much of a report is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it.
+    Whole,
+    /// No more than the totals that it states, where they come first.
+    Header,
 }
 
 impl Format {
-    /// The format's name, as `--format` takes it.
+    /// The name, as `--format` takes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CoverageHtml => "coverage-html",
             Self::CoverageJson => "coverage-json",
+            Self::Cobertura => "cobertura",
+            Self::Jacoco => "jacoco",
+            Self::Clover => "clover",
+            Self::Lcov => "lcov",
+            Self::Go => "go",
+            Self::LlvmCov => "llvm-cov",
+            Self::Istanbul => "istanbul",
+            Self::SimpleCov => "simplecov",
         }
     }
 
-    /// The format that the content has.
-    pub fn of(content: &[u8]) -> Option<Self> {
-        let start = content.iter().position(|c| !c.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(c))?;
-        match content[start] {
-            b'<' if coverage_html::fits(content) => Some(Self::CoverageHtml),
-            b'{' if coverage_json::fits(content) => Some(Self::CoverageJson),
-            _ => None,
-        }
+    /// The format of a report that begins like this.
+    pub fn of(head: &[u8]) -> Option<Self> {
+        detect::format(head)
     }
 
-    /// Reads a report; the error says what is missing or wrong.
-    pub fn read(self, content: &[u8]) -> Result<Totals, String> {
+    /// Reads a report.
+    pub fn read(self, input: Input, depth: Depth) -> Result<Report, ReportError> {
+        let mut report = Report::new(self);
         match self {
-            Self::CoverageHtml => coverage_html::read(content),
-            Self::CoverageJson => coverage_json::read(content),
-        }
+            Self::CoverageHtml => coverage_html::read(input, &mut report),
+            Self::CoverageJson => coverage_json::read(input, &mut report),
+            Self::Cobertura => cobertura::read(input, depth, &mut report),
+            Self::Jacoco => jacoco::read(input, &mut report),
+            Self::Clover => clover::read(input, &mut report),
+            Self::Lcov => lcov::read(input, &mut report),
+            Self::Go => go_profile::read(input, &mut report),
+            Self::LlvmCov => llvm_cov::read(input, &mut report),
+            Self::Istanbul => istanbul::read(input, &mut report),
+            Self::SimpleCov => simplecov::read(input, &mut report),
+        }?;
+        report.header = report.header.known();
+        report.by_part = report.by_part.known();
+        Ok(report)
     }
 }

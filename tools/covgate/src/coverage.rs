@@ -1,0 +1,414 @@
+//! What reports say, file by file and line by line, as a union.
+//!
+//! A line takes two bits, so that a report of a hundred megabytes stays small here, and the same
+//! line met twice (a repeated record, a second class of the same file, another job's report) counts
+//! once, covered if it was covered anywhere.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::verdict::Count;
+
+/// All files of one report or of several.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    files: Vec<FileCoverage>,
+    index: HashMap<String, usize>,
+}
+
+impl Coverage {
+    /// The file of this path, new or met before.
+    pub fn file(&mut self, path: &str) -> &mut FileCoverage {
+        let known = self.index.get(path).copied();
+        let at = known.unwrap_or_else(|| {
+            self.files.push(FileCoverage::new(path));
+            self.index.insert(path.to_owned(), self.files.len() - 1);
+            self.files.len() - 1
+        });
+        &mut self.files[at]
+    }
+
+    /// The files in the order in which they were met.
+    pub fn files(&self) -> &[FileCoverage] {
+        &self.files
+    }
+
+    /// Adds what another report says.
+    pub fn merge(&mut self, other: Self) {
+        for file in other.files {
+            self.add(file);
+        }
+    }
+
+    /// Adds what is known of one file.
+    pub fn add(&mut self, file: FileCoverage) {
+        if let Some(at) = self.index.get(&file.path) {
+            self.files[*at].merge(file);
+        } else {
+            self.index.insert(file.path.clone(), self.files.len());
+            self.files.push(file);
+        }
+    }
+
+    /// Lines of all files.
+    pub fn lines(&self) -> Count {
+        self.files.iter().map(FileCoverage::lines).sum()
+    }
+
+    /// Branches of all files.
+    pub fn branches(&self) -> Count {
+        self.files.iter().map(FileCoverage::branches).sum()
+    }
+
+    /// Functions of all files.
+    pub fn functions(&self) -> Count {
+        self.files.iter().map(FileCoverage::functions).sum()
+    }
+
+    /// Statements or instructions of all files.
+    pub fn units(&self) -> Count {
+        self.files.iter().map(FileCoverage::units).sum()
+    }
+
+    /// Lines, where one that was left by only some of its branches counts as missed.
+    pub fn whole_lines(&self) -> Count {
+        self.files.iter().map(FileCoverage::whole_lines).sum()
+    }
+}
+
+/// What is known of one source file.
+#[derive(Debug, Default)]
+pub struct FileCoverage {
+    /// The path as the report writes it.
+    pub path: String,
+    lines: LineSet,
+    branches: BTreeMap<u32, Branches>,
+    /// Statements or instructions, by whatever identifies them within the file.
+    units: BTreeMap<u64, Count>,
+    /// Functions by the hash of their name.
+    functions: HashMap<u64, bool>,
+    /// What the report counts itself, where that is not the sum of the above.
+    summary: Summary,
+}
+
+/// Counts of one file as its report states them: of one that names no lines, or counts by rules of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary {
+    /// Lines.
+    pub lines: Option<Count>,
+    /// Branches.
+    pub branches: Option<Count>,
+    /// Functions.
+    pub functions: Option<Count>,
+    /// Statements or instructions.
+    pub units: Option<Count>,
+}
+
+impl FileCoverage {
+    /// A file of this path, nothing known of it.
+    pub fn new(path: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// A line that could be covered, and whether it was. There is no line 0: coverage.py writes one for
+    /// an empty file.
+    pub fn line(&mut self, number: u32, covered: bool) {
+        if number > 0 {
+            self.lines.insert(number, covered);
+        }
+    }
+
+    /// So many of a line's branches were taken; line 0 stands for branches of unknown lines.
+    pub fn branch_count(&mut self, line: u32, count: Count) {
+        let entry = self.branches.entry(line).or_insert(Branches::Counted(Count::default()));
+        *entry = Branches::Counted(entry.count().max_each(count));
+    }
+
+    /// One branch of a line, by what identifies it there.
+    pub fn branch(&mut self, line: u32, key: impl Hash, taken: bool) {
+        self.branches.entry(line).or_insert_with(|| Branches::Keyed(Vec::new())).set(hash(key), taken);
+    }
+
+    /// A function, by what identifies it within the file.
+    pub fn function(&mut self, key: impl Hash, covered: bool) {
+        *self.functions.entry(hash(key)).or_default() |= covered;
+    }
+
+    /// Statements or instructions, by what identifies them within the file.
+    pub fn unit(&mut self, key: u64, count: Count) {
+        let unit = self.units.entry(key).or_default();
+        *unit = unit.max_each(count);
+    }
+
+    /// The report's own counts, which go before the sums until another report is merged.
+    pub fn summarize(&mut self, summary: Summary) {
+        self.summary = summary;
+    }
+
+    /// Lines.
+    pub fn lines(&self) -> Count {
+        self.summary.lines.unwrap_or_else(|| self.lines.count())
+    }
+
+    /// Branches.
+    pub fn branches(&self) -> Count {
+        self.summary.branches.unwrap_or_else(|| self.branches.values().map(Branches::count).sum())
+    }
+
+    /// Functions.
+    pub fn functions(&self) -> Count {
+        self.summary.functions.unwrap_or_else(|| {
+            let covered = self.functions.values().filter(|covered| **covered).count();
+            Count { covered: covered as u64, total: self.functions.len() as u64 }
+        })
+    }
+
+    /// Statements or instructions.
+    pub fn units(&self) -> Count {
+        self.summary.units.unwrap_or_else(|| self.units.values().copied().sum())
+    }
+
+    /// Whether the lines themselves are known, not only how many there are.
+    pub fn knows_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// The lines in order, each with whether it is covered.
+    pub fn each_line(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
+        self.lines.iter()
+    }
+
+    /// Whether the line could be covered (`Some`), and was.
+    pub fn at(&self, line: u32) -> Option<bool> {
+        self.lines.get(line)
+    }
+
+    /// The branches of a line, where it has any.
+    pub fn branches_at(&self, line: u32) -> Option<Count> {
+        self.branches.get(&line).map(Branches::count)
+    }
+
+    fn whole_lines(&self) -> Count {
+        let mut count = self.lines();
+        let partial = |(line, branches): &(&u32, &Branches)| {
+            let Count { covered, total } = branches.count();
+            covered < total && self.lines.get(**line) == Some(true)
+        };
+        let partial = self.branches.iter().filter(partial).count();
+        count.covered = count.covered.saturating_sub(partial as u64);
+        count
+    }
+
+    /// Adds what another report says of the same file.
+    pub fn merge(&mut self, other: Self) {
+        self.summary = Summary::default();
+        self.lines.merge(&other.lines);
+        for (line, branches) in other.branches {
+            match (self.branches.get_mut(&line), branches) {
+                (Some(Branches::Keyed(mine)), Branches::Keyed(theirs)) => {
+                    for (key, taken) in theirs {
+                        set(mine, key, taken);
+                    }
+                }
+                (_, theirs) => self.branch_count(line, theirs.count()),
+            }
+        }
+        for (key, count) in other.units {
+            self.unit(key, count);
+        }
+        for (key, covered) in other.functions {
+            *self.functions.entry(key).or_default() |= covered;
+        }
+    }
+}
+
+impl Count {
+    /// The larger of each: what is known of the same thing from two reports that name only numbers.
+    fn max_each(self, other: Self) -> Self {
+        Self { covered: self.covered.max(other.covered), total: self.total.max(other.total) }
+    }
+}
+
+/// A key for something that only has to be told from its neighbours.
+pub fn hash(key: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The branches of one line.
+#[derive(Debug)]
+enum Branches {
+    /// A report that names only numbers.
+    Counted(Count),
+    /// A report that tells the branches apart.
+    Keyed(Vec<(u64, bool)>),
+}
+
+impl Branches {
+    fn set(&mut self, key: u64, taken: bool) {
+        match self {
+            Self::Keyed(branches) => set(branches, key, taken),
+            Self::Counted(count) => count.total = count.total.max(1),
+        }
+    }
+
+    fn count(&self) -> Count {
+        match self {
+            Self::Counted(count) => *count,
+            Self::Keyed(branches) => Count {
+                covered: branches.iter().filter(|(_, taken)| *taken).count() as u64,
+                total: branches.len() as u64,
+            },
+        }
+    }
+}
+
+fn set(branches: &mut Vec<(u64, bool)>, key: u64, taken: bool) {
+    match branches.binary_search_by_key(&key, |(key, _)| *key) {
+        Ok(at) => branches[at].1 |= taken,
+        Err(at) => branches.insert(at, (key, taken)),
+    }
+}
+
+/// Lines in groups of 64: which of them could be covered, and which were.
+#[derive(Debug, Default)]
+struct LineSet {
+    groups: BTreeMap<u32, Group>,
+    /// The group in hand, since lines come mostly in order.
+    at: u32,
+    group: Group,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Group {
+    known: u64,
+    covered: u64,
+}
+
+impl LineSet {
+    fn insert(&mut self, line: u32, covered: bool) {
+        if line >> 6 != self.at {
+            self.put_down();
+            self.at = line >> 6;
+        }
+        let bit = 1 << (line & 63);
+        self.group.known |= bit;
+        self.group.covered |= if covered { bit } else { 0 };
+    }
+
+    fn put_down(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if group.known != 0 {
+            let kept = self.groups.entry(self.at).or_default();
+            kept.known |= group.known;
+            kept.covered |= group.covered;
+        }
+    }
+
+    fn group(&self, at: u32) -> Group {
+        let kept = self.groups.get(&at).copied().unwrap_or_default();
+        if at == self.at {
+            Group { known: kept.known | self.group.known, covered: kept.covered | self.group.covered }
+        } else {
+            kept
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = u32> + '_ {
+        let in_hand = (self.group.known != 0 && !self.groups.contains_key(&self.at)).then_some(self.at);
+        let before = self.groups.range(..self.at).map(|(at, _)| *at);
+        let after = self.groups.range(self.at..).map(|(at, _)| *at);
+        before.chain(in_hand).chain(after)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.group.known == 0
+    }
+
+    fn count(&self) -> Count {
+        let groups = self.places().map(|at| self.group(at));
+        groups
+            .map(|group| Count {
+                covered: u64::from(group.covered.count_ones()),
+                total: u64::from(group.known.count_ones()),
+            })
+            .sum()
+    }
+
+    fn get(&self, line: u32) -> Option<bool> {
+        let Group { known, covered } = self.group(line >> 6);
+        let bit = 1 << (line & 63);
+        (known & bit != 0).then_some(covered & bit != 0)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
+        self.places().flat_map(move |at| {
+            let Group { known, covered } = self.group(at);
+            (0..64)
+                .filter(move |bit| known >> bit & 1 == 1)
+                .map(move |bit| (at << 6 | bit, covered >> bit & 1 == 1))
+        })
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.put_down();
+        for at in other.places() {
+            let Group { known, covered } = other.group(at);
+            let kept = self.groups.entry(at).or_default();
+            kept.known |= known;
+            kept.covered |= covered;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_counts_once_and_is_covered_if_it_was_anywhere() {
+        let mut coverage = Coverage::default();
+        let lines = [(5, false), (700, true), (5, true), (64, false), (63, true), (700, false)];
+        for (line, covered) in lines {
+            coverage.file("a.c").line(line, covered);
+        }
+        let file = &coverage.files()[0];
+        assert_eq!(file.each_line().collect::<Vec<_>>(), [(5, true), (63, true), (64, false), (700, true)]);
+        assert_eq!(coverage.lines(), Count { covered: 3, total: 4 });
+        assert_eq!((file.at(64), file.at(65)), (Some(false), None));
+    }
+
+    #[test]
+    fn branches_unite_by_key_or_by_number() {
+        let mut one = FileCoverage::default();
+        one.branch(3, (0, 0), true);
+        one.branch(3, (0, 1), false);
+        let mut two = FileCoverage::default();
+        two.branch(3, (0, 0), false);
+        two.branch(3, (0, 1), true);
+        two.branch_count(9, Count { covered: 1, total: 4 });
+        one.merge(two);
+        assert_eq!(one.branches_at(3), Some(Count { covered: 2, total: 2 }));
+        one.branch_count(9, Count { covered: 2, total: 2 });
+        assert_eq!(one.branches(), Count { covered: 4, total: 6 });
+    }
+
+    #[test]
+    fn merging_is_the_same_in_either_order() {
+        let make = |lines: &[(u32, bool)]| {
+            let mut coverage = Coverage::default();
+            for (line, covered) in lines {
+                coverage.file("a").line(*line, *covered);
+            }
+            coverage
+        };
+        let (a, b) = ([(1, true), (2, false), (200, false)], [(2, true), (3, false), (200, false)]);
+        let mut ab = make(&a);
+        ab.merge(make(&b));
+        let mut ba = make(&b);
+        ba.merge(make(&a));
+        assert_eq!(ab.lines(), Count { covered: 2, total: 4 });
+        assert!(ab.files()[0].each_line().eq(ba.files()[0].each_line()));
+    }
+}

@@ -1,0 +1,224 @@
+//! Coverage of changed lines.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use git2::{Diff, DiffOptions, Repository};
+use step::{Failure, FailureKind, ResultExt};
+
+use crate::coverage::{Coverage, FileCoverage};
+use crate::rule::Rule;
+use crate::verdict::{Count, Percent};
+
+/// The most of a diff that is read.
+const MAX_DIFF: u64 = 1024 * 1024 * 1024;
+
+/// Where the changed lines come from.
+#[derive(Debug, Clone)]
+pub enum Changes {
+    /// A unified diff; `-` is stdin.
+    Patch(PathBuf),
+    /// What the work tree has since it left this revision.
+    Since {
+        /// The revision.
+        revision: String,
+        /// A directory within the work tree.
+        directory: PathBuf,
+    },
+}
+
+/// Added and changed lines by path.
+pub type ChangedLines = BTreeMap<String, Vec<u32>>;
+
+impl Changes {
+    /// Finds the changed lines.
+    pub fn read(&self) -> Result<ChangedLines, Failure> {
+        match self {
+            Self::Patch(path) => patch(path),
+            Self::Since { revision, directory } => since(revision, directory),
+        }
+    }
+}
+
+fn patch(path: &Path) -> Result<ChangedLines, Failure> {
+    let unreadable = || format!("can't read the diff {}", path.display());
+    let mut text = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(MAX_DIFF).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_DIFF).read_to_end(&mut text))
+    };
+    read.or_fail_with(FailureKind::Input, unreadable)?;
+    if text.trim_ascii().is_empty() {
+        return Ok(ChangedLines::new());
+    }
+    let hint = "a unified diff is needed, as `git diff` writes it";
+    let diff = Diff::from_buffer(&text)
+        .or_fail_with(FailureKind::Input, unreadable)
+        .map_err(|failure| failure.hint(hint))?;
+    let lines = changed_lines(&diff).or_fail_with(FailureKind::Input, unreadable)?;
+    if diff.deltas().len() == 0 {
+        return Err(
+            Failure::message(FailureKind::Input, format!("{} is not a diff", path.display())).hint(hint)
+        );
+    }
+    Ok(lines)
+}
+
+fn since(revision: &str, directory: &Path) -> Result<ChangedLines, Failure> {
+    let repository = Repository::discover(directory)
+        .or_fail_with(FailureKind::Input, || "can't open the repository for --diff-base")
+        .map_err(|failure| failure.hint("run covgate in the work tree, or give the diff with --diff"))?;
+    let missing = |failure: Failure| {
+        let shallow = if repository.is_shallow() {
+            " The clone is shallow: fetch more of it (GIT_DEPTH: 0)."
+        } else {
+            ""
+        };
+        failure.hint(format!("is {revision} fetched?{shallow} `git fetch origin {revision}` brings a branch"))
+    };
+    let no_base = || format!("there is no common ancestor of {revision} and HEAD to compare with");
+    let base = repository
+        .revparse_single(revision)
+        .and_then(|object| object.peel_to_commit())
+        .or_fail_with(FailureKind::Input, || format!("{revision} is not a commit here"))
+        .map_err(missing)?;
+    let ours =
+        repository.head().and_then(|head| head.peel_to_commit()).or_fail_with(FailureKind::Input, no_base)?;
+    let ancestor = repository
+        .merge_base(base.id(), ours.id())
+        .or_fail_with(FailureKind::Input, no_base)
+        .map_err(missing)?;
+    let incomplete = || format!("can't compare {revision} with the work tree");
+    let tree = repository
+        .find_commit(ancestor)
+        .and_then(|commit| commit.tree())
+        .or_fail_with(FailureKind::Input, incomplete)?;
+    let mut options = DiffOptions::new();
+    options.context_lines(0);
+    let mut diff = repository
+        .diff_tree_to_workdir_with_index(Some(&tree), Some(&mut options))
+        .or_fail_with(FailureKind::Input, incomplete)?;
+    diff.find_similar(None).or_fail_with(FailureKind::Input, incomplete)?;
+    changed_lines(&diff).or_fail_with(FailureKind::Input, incomplete)
+}
+
+fn changed_lines(diff: &Diff<'_>) -> Result<ChangedLines, git2::Error> {
+    let mut changed = ChangedLines::new();
+    diff.foreach(
+        &mut |_, _| true,
+        None,
+        None,
+        Some(&mut |delta, _, line| {
+            if line.origin() == '+'
+                && let (Some(path), Some(number)) = (delta.new_file().path(), line.new_lineno())
+            {
+                changed.entry(path.to_string_lossy().into_owned()).or_default().push(number);
+            }
+            true
+        }),
+    )?;
+    Ok(changed)
+}
+
+/// The verdict on the changed lines.
+#[derive(Debug)]
+pub struct DiffVerdict {
+    /// Those that could be covered, and those that are.
+    pub count: Count,
+    /// What share has to be covered.
+    pub threshold: Percent,
+    /// Whether it is; without a line that could be covered there is nothing to fail.
+    pub pass: bool,
+    /// The changed files that the report knows, each with its changed lines that are missed.
+    pub files: Vec<ChangedFile>,
+    /// Changed files that the report does not know, although it knows others of their kind.
+    pub unknown: Vec<String>,
+}
+
+/// A changed file that the report knows.
+#[derive(Debug)]
+pub struct ChangedFile {
+    /// Its path in the diff.
+    pub path: String,
+    /// Its path in the report.
+    pub reported_as: String,
+    /// Its changed lines that could be covered.
+    pub count: Count,
+    /// Those of them that are not.
+    pub missed: Vec<u32>,
+}
+
+impl DiffVerdict {
+    /// What a person should know of it.
+    pub fn warning(&self) -> Option<String> {
+        let (first, others) = self.unknown.split_first()?;
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        Some(format!("changed, but not in the report: {first}{more}"))
+    }
+}
+
+/// Looks the changed lines up in the report.
+pub fn judge(coverage: &Coverage, changed: &ChangedLines, threshold: Percent, rule: Rule) -> DiffVerdict {
+    let finder = Finder::new(coverage);
+    let (mut files, mut unknown) = (Vec::new(), Vec::new());
+    for (path, lines) in changed {
+        let Some(file) = finder.find(path) else {
+            if finder.knows_kind(path) {
+                unknown.push(path.clone());
+            }
+            continue;
+        };
+        let known: Vec<(u32, bool)> =
+            lines.iter().filter_map(|line| file.at(*line).map(|covered| (*line, covered))).collect();
+        let missed: Vec<u32> = known.iter().filter(|(_, covered)| !covered).map(|(line, _)| *line).collect();
+        let count = Count { covered: (known.len() - missed.len()) as u64, total: known.len() as u64 };
+        files.push(ChangedFile { path: path.clone(), reported_as: file.path.clone(), count, missed });
+    }
+    let count: Count = files.iter().map(|file| file.count).sum();
+    let pass = count.total == 0 || rule.passes(count, &threshold);
+    DiffVerdict { count, threshold, pass, files, unknown }
+}
+
+/// Finds the report's file for a path of the repository. Reports write paths absolute, relative to some
+/// source folder, or behind a module's name, so one path has to be the end of the other.
+struct Finder<'a> {
+    by_name: HashMap<&'a str, Vec<&'a FileCoverage>>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(coverage: &'a Coverage) -> Self {
+        let mut by_name: HashMap<&str, Vec<_>> = HashMap::new();
+        for file in coverage.files() {
+            by_name.entry(name(&file.path)).or_default().push(file);
+        }
+        Self { by_name }
+    }
+
+    fn find(&self, path: &str) -> Option<&'a FileCoverage> {
+        let candidates = self.by_name.get(name(path))?.iter().copied();
+        let fitting = candidates.filter_map(|file| {
+            let reported = components(&file.path).count();
+            let common = components(path).zip(components(&file.path)).take_while(|(a, b)| a == b).count();
+            let whole = common == reported || common == components(path).count();
+            // The longest common end; of several such, the shortest path.
+            whole.then_some(((common, std::cmp::Reverse(reported)), file))
+        });
+        fitting.max_by_key(|(rank, _)| *rank).map(|(_, file)| file)
+    }
+
+    fn knows_kind(&self, path: &str) -> bool {
+        let kind = |path: &str| Path::new(path).extension().map(ToOwned::to_owned);
+        kind(path).is_some_and(|wanted| self.by_name.keys().any(|name| kind(name).as_ref() == Some(&wanted)))
+    }
+}
+
+/// The parts of a path from its end on; Windows' separators count as well.
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.rsplit(['/', '\\']).filter(|part| !part.is_empty() && *part != ".")
+}
+
+fn name(path: &str) -> &str {
+    components(path).next().unwrap_or_default()
+}

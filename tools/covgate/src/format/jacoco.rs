@@ -1,0 +1,133 @@
+//! JaCoCo's XML: groups nest, packages hold classes (with counters) and source files (with lines),
+//! and the totals are the counters at the end of the root element.
+
+use super::xml::{Kind, Tag, Tags};
+use crate::coverage::{Coverage, FileCoverage, hash};
+use crate::error::ReportError;
+use crate::input::Input;
+use crate::report::{Body, Report, TotalUnit, Totals};
+use crate::verdict::Count;
+
+pub(super) fn read(input: Input, report: &mut Report) -> Result<(), ReportError> {
+    let mut tags = Tags::new(input);
+    let mut reading = Reading::default();
+    while tags.advance()? {
+        reading.take(tags.tag(), tags.depth())?;
+    }
+    report.unit = TotalUnit::Instructions;
+    report.body = Body { lines: true, branches: true, functions: true, units: true };
+    report.header = reading.header;
+    report.by_part = reading.by_class;
+    report.coverage = reading.coverage;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Reading {
+    header: Totals,
+    /// The counters of all classes, which also count code without line numbers.
+    by_class: Totals,
+    coverage: Coverage,
+    groups: Vec<String>,
+    package: String,
+    class: Option<String>,
+    class_file: String,
+    method: Option<String>,
+    file: Option<FileCoverage>,
+}
+
+impl Reading {
+    fn take(&mut self, tag: &Tag, depth: usize) -> Result<(), ReportError> {
+        let begins = tag.kind != Kind::End;
+        let opens = tag.kind == Kind::Start;
+        match tag.name() {
+            "line" if begins => return self.line(tag),
+            "counter" if begins => return self.counter(tag, depth - usize::from(opens)),
+            "group" if opens => self.groups.push(tag.required("name")?.into_owned()),
+            "group" if !begins => drop(self.groups.pop()),
+            "package" if opens => self.package = tag.required("name")?.into_owned(),
+            "class" if opens => {
+                let name = tag.required("name")?;
+                let simple = name.rsplit_once('/').map_or(&*name, |(_, simple)| simple);
+                self.class_file = self.path(&tag.value("sourcefilename")?.unwrap_or(simple.into()));
+                self.class = Some(name.into_owned());
+            }
+            "class" if !begins => self.class = None,
+            "method" if opens => {
+                let signature = tag.value("desc")?.unwrap_or_default();
+                self.method = Some(format!("{}{signature}", tag.required("name")?));
+            }
+            "method" if !begins => self.method = None,
+            "sourcefile" if opens => self.file = Some(FileCoverage::new(&self.path(&tag.required("name")?))),
+            "sourcefile" if !begins => {
+                if let Some(file) = self.file.take() {
+                    self.coverage.add(file);
+                }
+            }
+            "report" => {}
+            name if begins && depth == usize::from(opens) => {
+                return Err(ReportError::malformed(format!("its root element is <{name}>, not <report>")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A source file's path: its package in its group, as several modules may have the same package.
+    fn path(&self, name: &str) -> String {
+        let mut path = String::new();
+        for part in self.groups.iter().chain([&self.package]).filter(|part| !part.is_empty()) {
+            path.push_str(part);
+            path.push('/');
+        }
+        path + name
+    }
+
+    fn line(&mut self, tag: &Tag) -> Result<(), ReportError> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let number = tag.line("nr")?;
+        let count = |missed, covered| -> Result<Count, ReportError> {
+            let (missed, covered) = (tag.number(missed)?.unwrap_or(0), tag.number(covered)?.unwrap_or(0));
+            counter(missed, covered)
+        };
+        let (instructions, branches) = (count("mi", "ci")?, count("mb", "cb")?);
+        file.line(number, instructions.covered > 0);
+        file.unit(u64::from(number), instructions);
+        if branches.total > 0 {
+            file.branch_count(number, branches);
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, tag: &Tag, depth: usize) -> Result<(), ReportError> {
+        let kind = tag.required("type")?;
+        let count = counter(tag.count("missed")?, tag.count("covered")?)?;
+        if let Some(method) = &self.method {
+            if kind == "METHOD" {
+                let class = self.class.as_deref().unwrap_or_default();
+                let key = hash((class, method));
+                self.coverage.file(&self.class_file).function(key, count.covered > 0);
+            }
+            return Ok(());
+        }
+        let totals = match (depth, &self.class) {
+            (1, _) => &mut self.header,
+            (_, Some(_)) => &mut self.by_class,
+            _ => return Ok(()),
+        };
+        let total = match &*kind {
+            "INSTRUCTION" => &mut totals.total,
+            "LINE" => &mut totals.line,
+            "BRANCH" => &mut totals.branch,
+            "METHOD" => &mut totals.function,
+            _ => return Ok(()),
+        };
+        *total.get_or_insert_default() += count;
+        Ok(())
+    }
+}
+
+fn counter(missed: u64, covered: u64) -> Result<Count, ReportError> {
+    let total = missed.saturating_add(covered);
+    Count::new(covered, total).ok_or_else(|| ReportError::count("<counter>", covered, total))
+}

@@ -1,0 +1,289 @@
+//! From reports to the answer.
+
+use std::path::PathBuf;
+
+use step::{Console, ExitStatus, Failure, FailureKind, ResultExt};
+
+use crate::audit::{self, AuditError, Belief, Figure};
+use crate::diff::{self, Changes, DiffVerdict};
+use crate::format::{Depth, Format};
+use crate::input::Source;
+use crate::per_file::{self, FileThreshold, FileVerdict};
+use crate::report::{Metric, Report, Totals};
+use crate::rule::Rule;
+use crate::verdict::{Count, Percent};
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Question {
+    /// The reports; several are one.
+    pub reports: Vec<PathBuf>,
+    /// Their format, where their content does not tell it.
+    pub format: Option<Format>,
+    /// What has to reach the threshold.
+    pub metric: Metric,
+    /// The threshold.
+    pub fail_under: Percent,
+    /// How it is compared.
+    pub rule: Rule,
+    /// How much contradiction is borne.
+    pub belief: Belief,
+    /// Thresholds for single files.
+    pub per_file: Vec<FileThreshold>,
+    /// Where the changed lines come from, and what share of them has to be covered.
+    pub changes: Option<(Changes, Percent)>,
+    /// The report to compare with, and how many points may be lost.
+    pub baseline: Option<(PathBuf, Percent)>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Answer {
+    /// The reports' names.
+    pub reports: Vec<String>,
+    /// The reports' format, if it is one.
+    pub format: Option<Format>,
+    /// What was asked for.
+    pub metric: Metric,
+    /// What that counts.
+    pub unit: &'static str,
+    /// How it was compared.
+    pub rule: Rule,
+    /// The count of it.
+    pub figure: Figure,
+    /// What it had to reach.
+    pub fail_under: Percent,
+    /// Whether it does.
+    pub reached: bool,
+    /// Counts by metric.
+    pub totals: Totals,
+    /// The verdict on each file, where asked for.
+    pub files: Option<Vec<FileVerdict>>,
+    /// The verdict on the changed lines, where asked for.
+    pub diff: Option<DiffVerdict>,
+    /// The comparison with another report, where asked for.
+    pub baseline: Option<Baseline>,
+    /// What is worth knowing and no reason to fail.
+    pub warnings: Vec<String>,
+    /// What was read.
+    pub report: Report,
+}
+
+/// The comparison with another report.
+#[derive(Debug)]
+pub struct Baseline {
+    /// Its name.
+    pub report: String,
+    /// Its count.
+    pub count: Count,
+    /// How many points may be lost.
+    pub max_drop: Percent,
+    /// Whether no more were lost.
+    pub held: bool,
+}
+
+impl Answer {
+    /// Whether everything that was asked for is reached.
+    pub fn pass(&self) -> bool {
+        self.reached
+            && self.files.iter().flatten().all(|file| file.pass)
+            && self.diff.as_ref().is_none_or(|diff| diff.pass)
+            && self.baseline.as_ref().is_none_or(|baseline| baseline.held)
+    }
+
+    /// The exit status that says it.
+    pub fn status(&self) -> ExitStatus {
+        if self.pass() { ExitStatus::Done } else { ExitStatus::No }
+    }
+
+    /// The percentage with two decimals, cut.
+    pub fn percent(&self) -> String {
+        self.figure.count().percent()
+    }
+}
+
+/// Reads what is needed and decides.
+pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> {
+    let Reading { reports, name, format, report } = read_all(&question, console)?;
+    let Question { metric, rule, fail_under, belief, per_file, changes, baseline, .. } = question;
+    let finding = audit::audit(&name, &report, metric, &fail_under, rule, belief)?;
+    let mut warnings = Vec::from_iter(finding.warning);
+    let count = decisive(&report, metric, rule, finding.figure.count());
+    let reached = rule.passes(count, &fail_under);
+    warnings.extend(other_verdict(&report, rule, finding.figure.count(), &fail_under, reached));
+
+    let files = judge_files(&name, &report, metric, &per_file, rule)?;
+    if files.as_ref().is_some_and(Vec::is_empty) {
+        warnings.push("--per-file applies to no file of the report".to_owned());
+    }
+    let mut diff = None;
+    if let Some((changes, threshold)) = changes {
+        names_its_lines(&report, &name, "compared with changed lines")?;
+        let verdict = diff::judge(&report.coverage, &changes.read()?, threshold, rule);
+        warnings.extend(verdict.warning());
+        diff = Some(verdict);
+    }
+    let mut compared = None;
+    if let Some((path, max_drop)) = baseline {
+        let source = Source::locate(&path)?;
+        let base = read(&source, None, Depth::Whole, console)?;
+        let base_finding = audit::audit(&source.name, &base, metric, &fail_under, rule, Belief::Header)?;
+        let (here, there) = (audit::unit(&report, metric), audit::unit(&base, metric));
+        if here != there {
+            warnings.push(format!("{} counts {there}, {name} counts {here}", source.name));
+        }
+        let count = base_finding.figure.count();
+        let held = finding.figure.count().holds(count, &max_drop);
+        compared = Some(Baseline { report: source.name, count, max_drop, held });
+    }
+    Ok(Answer {
+        reports,
+        format,
+        metric,
+        unit: audit::unit(&report, metric),
+        rule,
+        figure: finding.figure,
+        fail_under,
+        reached,
+        totals: shown_totals(&report, belief),
+        files,
+        diff,
+        baseline: compared,
+        warnings,
+        report,
+    })
+}
+
+/// The reports of a question, as one.
+struct Reading {
+    reports: Vec<String>,
+    /// How messages name them all.
+    name: String,
+    format: Option<Format>,
+    report: Report,
+}
+
+fn read_all(question: &Question, console: &Console) -> Result<Reading, Failure> {
+    let Question { metric, rule, fail_under, belief, .. } = question;
+    let sources = question.reports.iter().map(|path| Source::locate(path)).collect::<Result<Vec<_>, _>>()?;
+    let reports: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let needs_lines = !question.per_file.is_empty() || question.changes.is_some();
+    if let [source] = sources.as_slice() {
+        let depth = if *belief == Belief::Header && !needs_lines { Depth::Header } else { Depth::Whole };
+        let report = read(source, question.format, depth, console)?;
+        return Ok(Reading { name: source.name.clone(), reports, format: Some(report.format), report });
+    }
+    let mut union: Option<Report> = None;
+    let mut formats = Vec::new();
+    for source in &sources {
+        let report = read(source, question.format, Depth::Whole, console)?;
+        names_its_lines(&report, &source.name, "merged")?;
+        // Each is a part of a whole, so only the union has to have something to cover.
+        match audit::audit(&source.name, &report, *metric, fail_under, *rule, *belief) {
+            Err(contradiction @ AuditError::Contradiction { .. }) => return Err(contradiction.into()),
+            Err(other) => console.detail(other.to_string()),
+            Ok(finding) => finding.warning.iter().for_each(|warning| console.warn(warning)),
+        }
+        formats.push(report.format);
+        match &mut union {
+            None => union = Some(report),
+            Some(union) => union.merge(report),
+        }
+    }
+    let report = union.ok_or_else(|| Failure::message(FailureKind::Usage, "no report given"))?;
+    let format = formats.windows(2).all(|pair| pair[0] == pair[1]).then_some(report.format);
+    Ok(Reading { name: format!("the union of {} reports", reports.len()), reports, format, report })
+}
+
+fn judge_files(
+    name: &str,
+    report: &Report,
+    metric: Metric,
+    thresholds: &[FileThreshold],
+    rule: Rule,
+) -> Result<Option<Vec<FileVerdict>>, Failure> {
+    if thresholds.is_empty() {
+        return Ok(None);
+    }
+    if report.coverage.files().is_empty() {
+        let message = format!("{name} says nothing of single files");
+        return Err(
+            Failure::message(FailureKind::Input, message).hint("--per-file needs a report with files")
+        );
+    }
+    Ok(Some(per_file::judge(report, metric, thresholds, rule)))
+}
+
+fn read(source: &Source, format: Option<Format>, depth: Depth, console: &Console) -> Result<Report, Failure> {
+    let unreadable = || format!("can't read {}", source.name);
+    let hint = "did the job that writes the report run, and was its report copied here?";
+    let mut input =
+        source.open().or_fail_with(FailureKind::Input, unreadable).map_err(|failure| failure.hint(hint))?;
+    let head = input.head().or_fail_with(FailureKind::Input, unreadable)?;
+    let format = match format.or_else(|| Format::of(head)) {
+        Some(format) => format,
+        None if head.trim_ascii().is_empty() => {
+            let message = format!("{} is empty", source.name);
+            return Err(Failure::message(FailureKind::Input, message).hint(hint));
+        }
+        None => {
+            let message = format!("{} is not a coverage report of a format that covgate knows", source.name);
+            return Err(Failure::message(FailureKind::Input, message).hint(
+                "--format names the format where the content does not tell it; --help lists the formats",
+            ));
+        }
+    };
+    console.detail(format!("reading {} as {}", source.name, format.name()));
+    format.read(input, depth).map_err(|error| error.of(&source.name))
+}
+
+fn names_its_lines(report: &Report, name: &str, purpose: &str) -> Result<(), Failure> {
+    let mut files = report.coverage.files().iter();
+    if report.rounded.is_none() && files.all(|file| file.knows_lines() || file.lines().total == 0) {
+        return Ok(());
+    }
+    let message = format!("{name} has counts only and names no lines, so it can't be {purpose}");
+    Err(Failure::message(FailureKind::Input, message).hint(
+        "take the report that names them: coverage.json or coverage.xml for htmlcov, coverage-final.json for coverage-summary.json, .resultset.json for .last_run.json",
+    ))
+}
+
+/// The count that a rule compares. Codecov's has its own idea of a covered line.
+fn decisive(report: &Report, metric: Metric, rule: Rule, count: Count) -> Count {
+    let whole = report.coverage.whole_lines();
+    let compares_lines = matches!(metric, Metric::Total | Metric::Line) && report.body.lines;
+    if rule == Rule::Codecov && compares_lines && whole.total > 0 { whole } else { count }
+}
+
+/// Says so where the exact comparison, or the report's own tool, would have decided otherwise.
+fn other_verdict(
+    report: &Report,
+    rule: Rule,
+    count: Count,
+    threshold: &Percent,
+    pass: bool,
+) -> Option<String> {
+    let (other, whose) = match (rule, report.by_coverage_py) {
+        (Rule::Exact, true) => (Rule::CoveragePy, "coverage.py's own --fail-under"),
+        (Rule::Exact, false) => return None,
+        (_, _) => (Rule::Exact, "the exact comparison"),
+    };
+    (other.passes(count, threshold) != pass).then(|| {
+        let verdict = if pass { "fail" } else { "pass" };
+        format!("{whose} would {verdict} this: {count} is {}%, cut, against {threshold}%", count.percent())
+    })
+}
+
+fn shown_totals(report: &Report, belief: Belief) -> Totals {
+    let (header, body) = (report.header, report.body_totals());
+    let choose = |metric| match belief {
+        Belief::Header => header.of(metric).or(body.of(metric)),
+        Belief::SameVerdict | Belief::Strict => body.of(metric).or(header.of(metric)),
+    };
+    Totals {
+        total: choose(Metric::Total),
+        line: choose(Metric::Line),
+        branch: choose(Metric::Branch),
+        function: choose(Metric::Function),
+    }
+}

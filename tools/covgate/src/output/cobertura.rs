@@ -1,0 +1,141 @@
+//! Cobertura XML for GitLab's coverage marks in merge requests: one class a file, one element a line,
+//! and small enough that GitLab takes it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use step::{Cleanup, Console, Failure, FailureKind, ResultExt};
+
+use super::xml::text;
+use crate::coverage::FileCoverage;
+use crate::gate::Answer;
+use crate::verdict::Count;
+
+/// GitLab ignores a larger report.
+const LIMIT: usize = 10 * 1024 * 1024;
+/// Room for what stands around the files.
+const FRAME: usize = 1024;
+
+/// Writes the report: the files of the diff where there is one, else all.
+pub fn write(answer: &Answer, path: &Path, dry_run: bool, console: &Console) -> Result<(), Failure> {
+    let files = answer.report.coverage.files();
+    let mut wanted: Vec<(&str, &FileCoverage)> = match &answer.diff {
+        None => files.iter().map(|file| (file.path.as_str(), file)).collect(),
+        Some(diff) => {
+            let find = |name: &str| files.iter().find(|file| file.path == name);
+            diff.files
+                .iter()
+                .filter_map(|file| Some((file.path.as_str(), find(&file.reported_as)?)))
+                .collect()
+        }
+    };
+    wanted.retain(|(_, file)| file.knows_lines());
+    if wanted.is_empty() && answer.diff.is_none() {
+        let message = "the report names no lines to write with --cobertura";
+        return Err(Failure::message(FailureKind::Input, message)
+            .hint("take a report that has them, such as coverage.json"));
+    }
+    let all = wanted.len();
+    let mut size = FRAME;
+    let mut classes = Vec::new();
+    for (name, file) in wanted {
+        let class = class(name, file);
+        if size + class.len() <= LIMIT {
+            size += class.len();
+            classes.push((class, file.lines(), known_branches(file)));
+        }
+    }
+    if classes.len() < all {
+        let left_out = all - classes.len();
+        console.warn(format!(
+            "{left_out} of {all} files are left out of {}, to stay below GitLab's 10 MiB",
+            path.display()
+        ));
+    }
+    let report = report(&classes);
+    if dry_run {
+        console.note(format!("would write {} with {} files", path.display(), classes.len()));
+        return Ok(());
+    }
+    replace(path, report.as_bytes())
+}
+
+fn report(classes: &[(String, Count, Count)]) -> String {
+    let lines: Count = classes.iter().map(|(_, lines, _)| *lines).sum();
+    let branches: Count = classes.iter().map(|(_, _, branches)| *branches).sum();
+    let mut report = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <coverage line-rate=\"{}\" branch-rate=\"{}\" lines-covered=\"{}\" lines-valid=\"{}\" \
+         branches-covered=\"{}\" branches-valid=\"{}\" complexity=\"0\" version=\"covgate\" timestamp=\"0\">\n\
+         <sources><source>.</source></sources>\n<packages><package name=\"\" line-rate=\"{0}\" branch-rate=\"{1}\" \
+         complexity=\"0\"><classes>\n",
+        rate(lines),
+        rate(branches),
+        lines.covered,
+        lines.total,
+        branches.covered,
+        branches.total,
+    );
+    report.extend(classes.iter().map(|(class, _, _)| class.as_str()));
+    report + "</classes></package></packages>\n</coverage>\n"
+}
+
+fn class(name: &str, file: &FileCoverage) -> String {
+    let name = text(name);
+    let mut class = format!(
+        "<class name=\"{name}\" filename=\"{name}\" line-rate=\"{}\" branch-rate=\"{}\" complexity=\"0\"><methods/><lines>\n",
+        rate(file.lines()),
+        rate(known_branches(file)),
+    );
+    for (line, covered) in file.each_line() {
+        let hits = u8::from(covered);
+        let _ = write!(class, "<line number=\"{line}\" hits=\"{hits}\"");
+        if let Some(Count { covered, total }) = file.branches_at(line).filter(|count| count.total > 0) {
+            let percent = covered * 100 / total;
+            let _ = write!(class, " branch=\"true\" condition-coverage=\"{percent}% ({covered}/{total})\"");
+        }
+        class += "/>\n";
+    }
+    class + "</lines></class>\n"
+}
+
+/// The branches that are written: those of lines that are known.
+fn known_branches(file: &FileCoverage) -> Count {
+    file.each_line().filter_map(|(line, _)| file.branches_at(line)).sum()
+}
+
+/// A rate with four decimals, cut; 1 where there is nothing.
+fn rate(count: Count) -> String {
+    let parts = (u128::from(count.covered) * 10_000).checked_div(u128::from(count.total)).unwrap_or(10_000);
+    format!("{}.{:04}", parts / 10_000, parts % 10_000)
+}
+
+/// Puts a whole file in place of what is there.
+fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let unwritten = || format!("can't write {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".covgate-")
+        .tempfile_in(folder)
+        .or_fail_with(FailureKind::Output, unwritten)?;
+    let temporary = file.path().to_owned();
+    let cleanup = Cleanup::new(move || drop(std::fs::remove_file(&temporary)));
+    file.write_all(content).or_fail_with(FailureKind::Output, unwritten)?;
+    make_readable(file.as_file()).or_fail_with(FailureKind::Output, unwritten)?;
+    file.persist(path).map_err(|error| error.error).or_fail_with(FailureKind::Output, unwritten)?;
+    cleanup.disarm();
+    Ok(())
+}
+
+/// Temporary files are for their owner only; the runner that collects a report may be somebody else.
+#[cfg(unix)]
+fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! A note for a merge request.
+
+use std::fmt::Write as _;
+
+use crate::gate::Answer;
+use crate::report::Metric;
+use crate::verdict::Count;
+
+/// The most files that are listed; a note is read, not scrolled.
+const MOST_FILES: usize = 50;
+
+pub(super) fn note(answer: &Answer) -> String {
+    let verdict = if answer.pass() { "passed" } else { "failed" };
+    let mut note = format!("### Coverage {}%: {verdict}\n\n", answer.percent());
+    note += "| | covered | of | % | threshold | |\n|---|--:|--:|--:|--:|---|\n";
+    row(
+        &mut note,
+        answer.unit,
+        Some(answer.figure.count()),
+        &format!("{}%", answer.fail_under),
+        Some(answer.reached),
+    );
+    for metric in [Metric::Line, Metric::Branch, Metric::Function] {
+        let count = answer.totals.of(metric);
+        if metric != answer.metric && count.is_some() {
+            row(&mut note, metric.name(), count, "", None);
+        }
+    }
+    if let Some(diff) = &answer.diff {
+        row(&mut note, "changed lines", Some(diff.count), &format!("{}%", diff.threshold), Some(diff.pass));
+    }
+    if let Some(base) = &answer.baseline {
+        let threshold = format!("at most {} points less", base.max_drop);
+        row(&mut note, "before", Some(base.count), &threshold, Some(base.held));
+    }
+    let failing = answer.files.iter().flatten().filter(|file| !file.pass);
+    let failing: Vec<_> = failing
+        .map(|file| {
+            format!(
+                "| {} | {} | {}% | {}% |\n",
+                code(&file.path),
+                file.count,
+                file.count.percent(),
+                file.threshold
+            )
+        })
+        .collect();
+    table(
+        &mut note,
+        "Files below their threshold",
+        "| file | covered | % | threshold |\n|---|--:|--:|--:|\n",
+        &failing,
+    );
+    let missed = answer.diff.iter().flat_map(|diff| &diff.files).filter(|file| !file.missed.is_empty());
+    let missed: Vec<_> =
+        missed.map(|file| format!("| {} | {} |\n", code(&file.path), ranges(&file.missed))).collect();
+    table(&mut note, "Changed lines that no test reached", "| file | lines |\n|---|---|\n", &missed);
+    for warning in &answer.warnings {
+        let _ = write!(note, "\n> Warning: {}\n", plain(warning));
+    }
+    note
+}
+
+fn row(note: &mut String, what: &str, count: Option<Count>, threshold: &str, pass: Option<bool>) {
+    let Some(count) = count else { return };
+    let percent = if count.total == 0 { "–".to_owned() } else { count.percent() };
+    let mark = pass.map_or("", |pass| if pass { "✓" } else { "✗" });
+    let _ =
+        writeln!(note, "| {what} | {} | {} | {percent} | {threshold} | {mark} |", count.covered, count.total);
+}
+
+fn table(note: &mut String, title: &str, head: &str, rows: &[String]) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = write!(note, "\n**{title}**\n\n{head}");
+    note.extend(rows.iter().take(MOST_FILES).map(String::as_str));
+    if rows.len() > MOST_FILES {
+        let _ = write!(note, "\nand {} more\n", rows.len() - MOST_FILES);
+    }
+}
+
+/// A path as code within a table.
+fn code(path: &str) -> String {
+    format!("`{}`", plain(path).replace('`', "'"))
+}
+
+/// Text that starts nothing of Markdown's own in a table.
+fn plain(text: &str) -> String {
+    text.replace(['\n', '\r'], " ").replace('|', "\\|").replace('<', "&lt;")
+}
+
+/// `3-5, 9`
+fn ranges(lines: &[u32]) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for line in lines {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *line => *last = *line,
+            _ => ranges.push((*line, *line)),
+        }
+    }
+    let range = |(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lines_that_follow_each_other_are_one_range() {
+        assert_eq!(super::ranges(&[3, 4, 5, 9, 11, 12]), "3-5, 9, 11-12");
+    }
+}

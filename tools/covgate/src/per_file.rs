@@ -1,0 +1,85 @@
+//! Thresholds for single files, by glob.
+
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::coverage::FileCoverage;
+use crate::report::{Metric, Report, TotalUnit};
+use crate::rule::Rule;
+use crate::verdict::{Count, Percent};
+
+/// `PCT` for every file, or `GLOB=PCT`.
+#[derive(Debug, Clone)]
+pub struct FileThreshold {
+    glob: Option<GlobMatcher>,
+    percent: Percent,
+}
+
+impl FromStr for FileThreshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (glob, percent) = match text.rsplit_once('=') {
+            None => (None, text),
+            Some((glob, percent)) => {
+                let glob = GlobBuilder::new(glob)
+                    .literal_separator(true)
+                    .build()
+                    .map_err(|error| error.to_string())?;
+                (Some(glob.compile_matcher()), percent)
+            }
+        };
+        Ok(Self { glob, percent: percent.parse().map_err(ToOwned::to_owned)? })
+    }
+}
+
+impl FileThreshold {
+    fn applies_to(&self, path: &str) -> bool {
+        self.glob.as_ref().is_none_or(|glob| glob.is_match(path))
+    }
+}
+
+/// A file and how it compares.
+#[derive(Debug)]
+pub struct FileVerdict {
+    /// Its path in the report.
+    pub path: String,
+    /// Its count.
+    pub count: Count,
+    /// What it has to reach.
+    pub threshold: Percent,
+    /// Whether it does.
+    pub pass: bool,
+}
+
+/// Compares every file that has something to cover with the last threshold that applies to it.
+pub fn judge(report: &Report, metric: Metric, thresholds: &[FileThreshold], rule: Rule) -> Vec<FileVerdict> {
+    let files = report.coverage.files().iter();
+    files
+        .filter_map(|file| {
+            let count = count(report, file, metric);
+            let threshold = thresholds.iter().rev().find(|threshold| threshold.applies_to(&file.path))?;
+            (count.total > 0).then(|| FileVerdict {
+                path: file.path.clone(),
+                count,
+                threshold: threshold.percent.clone(),
+                pass: rule.passes(count, &threshold.percent),
+            })
+        })
+        .collect()
+}
+
+/// What a metric counts in one file.
+pub fn count(report: &Report, file: &FileCoverage, metric: Metric) -> Count {
+    match metric {
+        Metric::Line => file.lines(),
+        Metric::Branch => file.branches(),
+        Metric::Function => file.functions(),
+        Metric::Total => match report.unit {
+            TotalUnit::Lines | TotalUnit::Elements => file.lines(),
+            TotalUnit::LinesAndBranches => [file.lines(), file.branches()].into_iter().sum(),
+            TotalUnit::Statements | TotalUnit::Instructions => file.units(),
+        },
+    }
+}
