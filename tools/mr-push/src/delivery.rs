@@ -19,7 +19,7 @@ use crate::tree::{self, Changes, has_all};
 use crate::{checkout, command};
 
 /// A ref list older than this is read again before anything is pushed.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_secs(2);
 
 /// The first wait before another try; each next one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);

@@ -310,7 +310,7 @@ fn a_target_that_moves_is_built_on() {
     // The first run of the command moves the target, and takes its time.
     let script = format!(
         "if [ ! -e {home}/moved ]; then touch {home}/moved; cd {home}/work && git commit -q --allow-empty -m moved && \
-         git push -q origin HEAD:demo && sleep 1.1 && cd -; fi; {BUMP}",
+         git push -q origin HEAD:demo && sleep 2.1 && cd -; fi; {BUMP}",
         home = server.home.path().display()
     );
     server.demo("b", &script).ended(0).says("has moved");

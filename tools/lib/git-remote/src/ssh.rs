@@ -21,8 +21,7 @@ const HOST_KEY_ALGORITHMS: [&str; 7] = [
     "ssh-rsa",
 ];
 
-/// Error codes of libssh2.h that change what is said.
-const KEY_EXCHANGE_FAILED: [i32; 3] = [-5, -8, -17];
+/// Error codes of libssh2.h: the server refuses a key.
 const AUTHENTICATION_FAILED: [i32; 2] = [-18, -19];
 
 pub(crate) struct SshTransport {
@@ -51,13 +50,8 @@ impl SshTransport {
         let agreed = session.method_pref(MethodType::HostKey, &preferred);
         agreed.map_err(|error| broken("can't start SSH", error.into()))?;
         session.set_tcp_stream(stream);
-        session.handshake().map_err(|error| match error.code() {
-            ErrorCode::Session(code) if KEY_EXCHANGE_FAILED.contains(&code) => RemoteError::Refused {
-                server: server.clone(),
-                reason: format!("no algorithm in common for the SSH key exchange ({})", error.message()),
-            },
-            _ => broken("SSH handshake", error.into()),
-        })?;
+        // libssh2 says the same of a connection that broke and of a server that is too old for it.
+        session.handshake().map_err(|error| broken("SSH handshake", error.into()))?;
         let (key, _) = session
             .host_key()
             .ok_or_else(|| broken("SSH handshake", io::Error::other("the server showed no host key")))?;
@@ -176,7 +170,10 @@ fn log_in(session: &Session, user: &str, server: &str, settings: &SshSettings) -
         match session.userauth_pubkey_memory(user, None, text.expose(), passphrase) {
             Ok(()) => return Ok(()),
             Err(error) => match error.code() {
-                ErrorCode::Session(code) if AUTHENTICATION_FAILED.contains(&code) => {
+                // The same code, and only other words, where the connection broke.
+                ErrorCode::Session(code)
+                    if AUTHENTICATION_FAILED.contains(&code) && !error.message().starts_with("Waiting") =>
+                {
                     refused.push(key.origin.clone());
                 }
                 ErrorCode::Session(-16 | -1) => {
