@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-# bash writes a traced command to its own stream, with the time in front.
+# bash writes a traced command to its own stream, with the time in front. Root's bash takes no PS4 from outside.
+TRACED = """PS4='+ @$EPOCHREALTIME '; set -x; source "$0\""""
 TRACE = re.compile(r"^\++ @(?P<time>[0-9.]+) (?P<command>.*)$")
 
 
@@ -36,19 +38,25 @@ class Outcome:
         """Whether the script got as far as starting this program."""
         return any(step.command.startswith(program) for step in self.steps)
 
-    def timed_steps(self) -> list[tuple[str, float]]:
-        """Each step's command and its seconds; the parts of a pipe end together."""
-        ends = [step.begin for step in self.steps[1:]] + [self.end]
-        return [(step.command, end - step.begin) for step, end in zip(self.steps, ends, strict=True)]
+    @property
+    def answer(self) -> str:
+        """The last line of stdout: what the pipeline's last command printed."""
+        return self.stdout.strip().rsplit("\n", 1)[-1]
+
+    def timed(self, starts: Collection[str]) -> list[tuple[str, str, float]]:
+        """The steps that start with one of these words: the words, the command, and the seconds until the next."""
+        found = [(start, step) for step in self.steps for start in starts if step.command.startswith(start)]
+        ends = [*(step.begin for _, step in found[1:]), self.end]
+        return [(start, step.command, end - step.begin) for (start, step), end in zip(found, ends, strict=False)]
 
 
 def run(script: Path, folder: Path, environment: dict[str, str], show: bool = False) -> Outcome:
     """Runs a script in a folder with exactly this environment; `show` repeats its stderr as it comes."""
     with tempfile.TemporaryFile("w+") as trace, tempfile.TemporaryFile("w+") as stdout:
         process = subprocess.Popen(
-            ["bash", "-x", str(script)],
+            ["bash", "-c", TRACED, str(script)],
             cwd=folder,
-            env={**environment, "BASH_XTRACEFD": str(trace.fileno()), "PS4": "+ @$EPOCHREALTIME "},
+            env={**environment, "BASH_XTRACEFD": str(trace.fileno())},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,

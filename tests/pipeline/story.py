@@ -69,14 +69,12 @@ class Story:
         """Runs the pipeline on the newest commit; returns the merge request's URL."""
         with self.telling.stage(title) as stage:
             outcome = self.world.run_pipeline(show=True)
-            for command, seconds in outcome.timed_steps():
-                shown = next((words for start, words in COMMANDS.items() if command.startswith(start)), None)
-                if shown and seconds > 0.001:
-                    stage.saw(f"{shown}: {seconds:.2f} s   ({command.split(' -- ')[0][:90]})")
+            for start, command, seconds in outcome.timed(COMMANDS):
+                stage.saw(f"{COMMANDS[start]}: {seconds:.2f} s   ({command[:90]})")
             expect(outcome.status == 0, f"the pipeline ended with {outcome.status}")
             tag = self.world.tag()
             expect(tag in self.world.registry.tags(APPLICATION), f"the registry has no {APPLICATION}:{tag}")
-            url = outcome.stdout.strip()
+            url = outcome.answer
             requests = self.world.forge.merge_requests(MANIFESTS)
             expect(
                 any(request["html_url"] == url and request["base"]["ref"] == TARGET for request in requests),
@@ -90,7 +88,7 @@ class Story:
             before = self.world.registry.tags(APPLICATION)
             outcome = self.world.run_pipeline()
             expect(outcome.status == 0, f"the second run ended with {outcome.status}: {outcome.stderr[-400:]}")
-            expect(outcome.stdout.strip() == url, f"the second run answered {outcome.stdout!r}")
+            expect(outcome.answer == url, f"the second run answered {outcome.answer!r}")
             expect(self.world.registry.tags(APPLICATION) == before, "the second run changed the registry")
             stage.saw(url)
 
@@ -127,7 +125,7 @@ class Story:
     def gate(self) -> None:
         with self.telling.stage("a commit with too little coverage stops at the gate") as stage:
             app = self.world.app
-            untested = "\n".join(f"    if number == {n}:\n        return {n}" for n in range(8))
+            untested = "\n".join(f"    if number == {n}:\n        return {n}" for n in range(6))
             (app.folder / "app" / "untested.py").write_text(f"def choose(number):\n{untested}\n")
             (app.folder / "tests" / "test_import.py").write_text("import app.untested  # noqa: F401\n")
             app.commit("Choose a number, untested")

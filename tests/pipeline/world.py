@@ -134,6 +134,7 @@ class World:
             "SSH_PRIVATE_KEY": str(self.forge.bot.key),
             "SSH_KNOWN_HOSTS": str(self.forge.known_hosts),
             "MR_PUSH_TOKEN": self.forge.bot.token,
+            "MR_PUSH_API_URL": f"{self.forge.url}/api/v1",
             "GITLAB_USER_NAME": self.forge.bot.name,
             "GITLAB_USER_EMAIL": f"{self.forge.bot.name}@example.invalid",
             **{name: value for name, value in self.equipment.engine.items() if name.startswith("DOCKER_")},
