@@ -124,6 +124,12 @@ fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]
             let value = meant.get_mut(edit.document).and_then(|root| descend(root, place));
             let value =
                 value.ok_or_else(|| Refusal::SecondReader("it finds no value in that place".to_owned()))?;
+            let read_first =
+                documents[edit.document].text_of(edit.node).map(|text| text.trim_end_matches('\n'));
+            if value.as_str().zip(read_first).is_some_and(|(old, first)| old.trim_end_matches('\n') != first)
+            {
+                return Err(Refusal::SecondReader("it reads another value in that place".to_owned()));
+            }
             let block = matches!(
                 documents[edit.document].node(edit.node).content,
                 Content::Scalar { style: Style::Literal | Style::Folded, .. }

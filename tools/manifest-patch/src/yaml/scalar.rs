@@ -42,24 +42,26 @@ pub fn replace(document: &Document<'_>, id: NodeId, text: &str) -> Result<Splice
     let node = document.node(id);
     let bytes = node.bytes.clone();
     if let Some(tag) = node.properties.tag.as_deref()
-        && !matches!(tag, "tag:yaml.org,2002:str" | "!")
+        && tag != "tag:yaml.org,2002:str"
     {
         return Err(Unwritable::Tag(tag.to_owned()));
     }
-    let style = match &node.content {
-        Content::Scalar { style, .. } => *style,
-        Content::Alias(_) => return Err(Unwritable::Alias(document.source(id).to_owned())),
-        Content::Mapping if is_placeholder(document, id) => Style::Plain,
-        Content::Mapping => return Err(Unwritable::Collection("mapping")),
-        Content::Sequence => return Err(Unwritable::Collection("sequence")),
-    };
-    match style {
-        Style::Plain if bytes.is_empty() => fill(document, id, text),
-        Style::Plain if document.source(id).contains(['\n', '\r']) => Err(Unwritable::SeveralLines),
-        Style::Plain => Ok(Splice { bytes, text: plain_or_quoted(text) }),
-        Style::SingleQuoted => Ok(Splice { bytes, text: format!("'{}'", text.replace('\'', "''")) }),
-        Style::DoubleQuoted => Ok(Splice { bytes, text: double_quoted(text) }),
-        Style::Literal | Style::Folded => replace_body(document, bytes, text),
+    let several_lines = document.source(id).contains(['\n', '\r']);
+    match &node.content {
+        Content::Scalar { style: Style::Plain, .. } if bytes.is_empty() => fill(document, id, text),
+        Content::Scalar { style: Style::Plain, .. } if several_lines => Err(Unwritable::SeveralLines),
+        Content::Scalar { style: Style::Plain, .. } => Ok(Splice { bytes, text: plain_or_quoted(text) }),
+        Content::Scalar { style: Style::SingleQuoted, .. } => {
+            Ok(Splice { bytes, text: format!("'{}'", text.replace('\'', "''")) })
+        }
+        Content::Scalar { style: Style::DoubleQuoted, .. } => Ok(Splice { bytes, text: double_quoted(text) }),
+        Content::Scalar { value, style: Style::Literal | Style::Folded } => {
+            replace_body(document, bytes, value, text)
+        }
+        Content::Alias(_) => Err(Unwritable::Alias(document.source(id).to_owned())),
+        Content::Mapping if is_placeholder(document, id) => Ok(Splice { bytes, text: plain_or_quoted(text) }),
+        Content::Mapping => Err(Unwritable::Collection("mapping")),
+        Content::Sequence => Err(Unwritable::Collection("sequence")),
     }
 }
 
@@ -90,22 +92,30 @@ fn fill(document: &Document<'_>, id: NodeId, text: &str) -> Result<Splice, Unwri
     let bare = properties.anchor.is_none() && properties.tag.is_none();
     let in_sequence =
         document.parent(id).is_some_and(|parent| matches!(document.node(parent).content, Content::Sequence));
+    let blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\r' | b'\n');
+    // Nothing that belongs to a value follows.
+    let ends = |at: usize| source.get(at).is_none_or(|c| blank(c) || b",]}".contains(c));
     let place = match source.get(at) {
-        Some(b':') if bare && !in_sequence => at + 1,
-        _ if !bare || in_sequence => at,
+        Some(b':') if bare && !in_sequence && ends(at + 1) => at + 1,
+        _ if !bare || (in_sequence && document.text[..at].trim_end().ends_with('-')) => at,
         _ => return Err(Unwritable::NoPlace),
     };
-    let blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\r' | b'\n');
     let before = if place > 0 && blank(&source[place - 1]) { "" } else { " " };
-    let after = if source.get(place).is_none_or(|c| blank(c) || b",]}".contains(c)) { "" } else { " " };
+    let after = if ends(place) { "" } else { " " };
     Ok(Splice { bytes: place..place, text: format!("{before}{}{after}", plain_or_quoted(text)) })
 }
 
 /// Replaces the one line of a block scalar's body, and leaves its header and line breaks.
-fn replace_body(document: &Document<'_>, body: Range<usize>, text: &str) -> Result<Splice, Unwritable> {
+fn replace_body(
+    document: &Document<'_>,
+    body: Range<usize>,
+    value: &str,
+    text: &str,
+) -> Result<Splice, Unwritable> {
     let source = document.text.get(body.clone()).unwrap_or_default();
     let line = source.split(['\n', '\r']).next().unwrap_or_default();
-    if line.trim().is_empty() || !source[line.len()..].trim().is_empty() {
+    // An empty body has no place of its own, and blanks may belong to the value.
+    if line.is_empty() || line != value.trim_matches('\n') {
         return Err(Unwritable::Block);
     }
     Ok(Splice { bytes: body.start..body.start + line.len(), text: text.to_owned() })
@@ -175,6 +185,7 @@ mod tests {
     fn what_has_no_single_place_is_refused() {
         assert_eq!(replaced("image: a\n  b\n", "c"), Err(Unwritable::SeveralLines));
         assert_eq!(replaced("image: |\n  a\n  b\n", "c"), Err(Unwritable::Block));
+        assert_eq!(replaced("image: |+\n\n", "c"), Err(Unwritable::Block));
         assert_eq!(
             replaced("image: !!int 1\n", "c"),
             Err(Unwritable::Tag("tag:yaml.org,2002:int".to_owned()))
@@ -182,5 +193,6 @@ mod tests {
         assert_eq!(replaced("x: &i a\nimage: *i\n", "c"), Err(Unwritable::Alias("*i".to_owned())));
         assert_eq!(replaced("image: [a]\n", "c"), Err(Unwritable::Collection("sequence")));
         assert_eq!(replaced("? image\n", "c"), Err(Unwritable::NoPlace));
+        assert_eq!(replaced("x:\n  ? image\n  :: 'y'\n", "c"), Err(Unwritable::NoPlace));
     }
 }
