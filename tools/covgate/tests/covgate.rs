@@ -4,6 +4,9 @@
 #[path = "covgate/reports.rs"]
 mod reports;
 
+#[path = "covgate/comparisons.rs"]
+mod comparisons;
+
 #[path = "covgate/formats.rs"]
 mod formats;
 

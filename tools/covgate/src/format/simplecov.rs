@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::json::{self, Hits, Items, Members, Object, skip};
+use super::json::{self, Hits, Items, Members, Object, Objects, skip};
 use crate::coverage::FileCoverage;
 use crate::error::ReportError;
 use crate::input::Input;
@@ -32,7 +32,12 @@ impl Members for Top<'_> {
             }
             // The JSON formatter's only set of files.
             "coverage" => map.next_value_seed(Object(&mut Files(self.0))),
-            "meta" | "groups" | "total" | "errors" | "timestamp" | "$schema" => skip(map),
+            "files" => {
+                map.next_value_seed(Objects(&mut Listed { report: self.0, file: FileCoverage::default() }))
+            }
+            "command_name" | "errors" | "groups" | "meta" | "metrics" | "timestamp" | "total" | "$schema" => {
+                skip(map)
+            }
             _suite => map.next_value_seed(Object(&mut Suite(self.0))),
         }
     }
@@ -64,6 +69,29 @@ impl Members for Files<'_> {
         map.next_value_seed(File(&mut file))?;
         self.0.coverage.add(file);
         Ok(())
+    }
+}
+
+/// The files of the older JSON formatter, which come in a list.
+struct Listed<'a> {
+    report: &'a mut Report,
+    file: FileCoverage,
+}
+
+impl Members for Listed<'_> {
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "filename" => {
+                self.file.path = map.next_value()?;
+                Ok(())
+            }
+            "coverage" => map.next_value_seed(File(&mut self.file)),
+            _ => skip(map),
+        }
+    }
+
+    fn end(&mut self) {
+        self.report.coverage.add(std::mem::take(&mut self.file));
     }
 }
 

@@ -132,6 +132,8 @@ impl Tag {
 
 fn number(text: &str) -> Option<u64> {
     let text = text.trim_ascii();
+    // Xcode's converters write counts as `12.0`.
+    let text = text.strip_suffix(".0").unwrap_or(text);
     // u64's own parser takes a plus sign.
     if text.starts_with('+') { None } else { text.parse().ok() }
 }

@@ -20,6 +20,13 @@ impl Bench {
         self.home.path().join(name)
     }
 
+    /// Another program, in the folder.
+    pub(crate) fn program(&self, name: &str) -> std::process::Command {
+        let mut program = self.home.program(name);
+        program.current_dir(self.home.path());
+        program
+    }
+
     /// Lays a file down.
     pub(crate) fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.path(name);

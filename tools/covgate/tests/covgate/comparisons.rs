@@ -1,0 +1,189 @@
+//! Several reports as one, changed lines, single files, a baseline, and what is written for other programs.
+
+use serde_json::Value;
+
+use crate::reports::Bench;
+
+const UNIT: &str = "SF:src/app/a.py\nDA:1,1\nDA:2,0\nDA:3,0\nDA:4,1\nend_of_record\nSF:src/app/b.py\nDA:1,0\nend_of_record\n";
+const SYSTEM: &str = r#"<coverage line-rate="0.5"><packages><package><classes>
+    <class name="a" filename="src/app/a.py"><lines><line number="2" hits="1"/><line number="3" hits="0"/></lines></class>
+    <class name="c" filename="src/app/c.py"><lines><line number="1" hits="1"/></lines></class></classes></package></packages></coverage>"#;
+
+/// Adds lines 2 and 3 of a.py, a line of b.py and a document.
+const DIFF: &str = "diff --git a/src/app/a.py b/src/app/a.py\nindex 1111111..2222222 100644\n--- a/src/app/a.py\n+++ b/src/app/a.py\n\
+    @@ -1,2 +1,4 @@\n one\n+two\n+three\n four\n\
+    diff --git a/README.md b/README.md\nindex 1111111..2222222 100644\n--- a/README.md\n+++ b/README.md\n@@ -0,0 +1 @@\n+words\n";
+
+fn bench() -> Bench {
+    Bench::new().with("unit.info", UNIT).with("system.xml", SYSTEM).with("change.diff", DIFF)
+}
+
+#[test]
+fn reports_of_two_formats_are_one_union() {
+    let fields = bench().json(&["unit.info", "system.xml"]);
+    assert_eq!((&fields["covered"], &fields["total"]), (&4.into(), &6.into()), "{fields}");
+    assert_eq!(fields["format"], Value::Null);
+    let counts_only = r#"{"total": {"lines":{"total":2,"covered":1,"skipped":0,"pct":50},"statements":{"total":2,"covered":1,"skipped":0,"pct":50}}, "a.js": {"lines":{"total":2,"covered":1},"statements":{"total":2,"covered":1}}}"#;
+    bench()
+        .with("s.json", counts_only)
+        .run(&["unit.info", "s.json"])
+        .is_trouble(&["names no lines", "coverage-final.json"]);
+}
+
+#[test]
+fn changed_lines_have_a_threshold_of_their_own() {
+    let arguments = ["--fail-under", "40", "--fail-under-diff", "50", "--diff", "change.diff"];
+    let answer = bench().run(&[&arguments[..], &["unit.info"]].concat());
+    assert_eq!(answer.status(), 1, "{}", answer.stderr());
+    assert!(answer.stderr().contains("src/app/a.py: missed changed lines 2 3"), "{}", answer.stderr());
+    let answer = bench().run(&[&arguments[..], &["unit.info", "system.xml"]].concat());
+    assert_eq!(answer.status(), 0, "{}", answer.stderr());
+    let absolute = UNIT.replace("src/app/", "/builds/group/project/src/app/");
+    assert_eq!(bench().with("abs.info", absolute).run(&[&arguments[..], &["abs.info"]].concat()).status(), 1);
+    let docs_only = bench().run_with(&["--fail-under", "40", "--diff", "-", "unit.info"], &[], "");
+    assert_eq!(docs_only.status(), 0, "{}", docs_only.stderr());
+    bench()
+        .with("no.diff", "hello\n")
+        .run(&["--diff", "no.diff", "unit.info"])
+        .is_trouble(&["no.diff", "git diff"]);
+}
+
+#[test]
+fn a_file_that_was_changed_and_is_not_in_the_report_is_named() {
+    let other = DIFF.replace("src/app/a.py", "src/app/untested.py");
+    let answer = bench().with("o.diff", other).run(&["--fail-under", "40", "--diff", "o.diff", "unit.info"]);
+    assert!(answer.stderr().contains("not in the report: src/app/untested.py"), "{}", answer.stderr());
+}
+
+#[test]
+fn changed_lines_since_a_revision() {
+    let bench = bench().with("src/app/a.py", "one\nfour\n").with("src/app/b.py", "x\n");
+    let git = |arguments: &[&str]| {
+        let mut git = bench.program("git");
+        assert!(git.args(["-c", "init.defaultBranch=main"]).args(arguments).status().unwrap().success());
+    };
+    git(&["init", "-q"]);
+    git(&["add", "src"]);
+    git(&["commit", "-qm", "one"]);
+    git(&["tag", "base"]);
+    std::fs::write(bench.path("src/app/a.py"), "one\ntwo\nthree\nfour\n").unwrap();
+    let arguments = ["--fail-under", "40", "--diff-base", "base", "unit.info"];
+    assert!(bench.run(&arguments).stderr().contains("missed changed lines 2 3"));
+    git(&["commit", "-qam", "two"]);
+    let fields = bench.json(&arguments);
+    assert_eq!((&fields["diff"]["covered"], &fields["diff"]["total"]), (&0.into(), &2.into()), "{fields}");
+    bench.run(&["--diff-base", "origin/gone", "unit.info"]).is_trouble(&["origin/gone", "git fetch"]);
+}
+
+#[test]
+fn every_file_has_its_threshold() {
+    let answer =
+        bench().run(&["--fail-under", "40", "--per-file", "0", "--per-file", "**/b.py=10", "unit.info"]);
+    assert_eq!(answer.status(), 1);
+    assert!(answer.stderr().contains("src/app/b.py: 0.00% (0 of 1) is below 10%"), "{}", answer.stderr());
+    assert_eq!(bench().run(&["--fail-under", "40", "--per-file", "0", "unit.info"]).status(), 0);
+    assert_eq!(bench().json(&["--per-file", "0", "unit.info"])["files"][0]["path"], "src/app/a.py");
+}
+
+#[test]
+fn coverage_may_not_drop() {
+    let bench = bench().with("before.info", UNIT.replace("DA:2,0", "DA:2,1"));
+    let arguments = ["--fail-under", "0", "--baseline", "before.info", "unit.info"];
+    assert_eq!(bench.run(&arguments).status(), 1);
+    assert_eq!(bench.run(&[&arguments[..], &["--max-drop", "20"]].concat()).status(), 0);
+    assert_eq!(bench.run(&[&arguments[..], &["--max-drop", "19.999"]].concat()).status(), 1);
+}
+
+#[test]
+fn a_header_that_contradicts_the_body() {
+    let report =
+        SYSTEM.replace("line-rate=\"0.5\"", "line-rate=\"1\" lines-covered=\"9\" lines-valid=\"10\"");
+    let bench = Bench::new().with("c.xml", report);
+    let same = bench.run(&["--fail-under", "60", "c.xml"]);
+    assert_eq!((same.status(), same.stdout().as_str()), (0, "TOTAL 66.66%\n"));
+    assert!(same.stderr().contains("its header says 9 of 10 lines, its body 2 of 3"), "{}", same.stderr());
+    bench.run(&["--fail-under", "60", "--strict", "c.xml"]).is_trouble(&["contradicts itself"]);
+    bench.run(&["--fail-under", "80", "c.xml"]).is_trouble(&["contradicts itself", "--trust-header"]);
+    let trusted = bench.run(&["--fail-under", "80", "--trust-header", "c.xml"]);
+    assert_eq!((trusted.status(), trusted.stdout().as_str()), (0, "TOTAL 90.00%\n"));
+}
+
+#[test]
+fn cobertura_for_gitlab_is_cut_to_the_diff_and_reads_back() {
+    let bench = bench();
+    bench.run(&["--fail-under", "0", "--cobertura", "all.xml", "unit.info"]);
+    assert_eq!(bench.counts("all.xml")[1], "2/5");
+    bench.run(&["--fail-under", "0", "--diff", "change.diff", "--cobertura", "cut.xml", "unit.info"]);
+    assert_eq!(bench.counts("cut.xml")[1], "2/4");
+    bench.run(&["-n", "--fail-under", "0", "--cobertura", "none.xml", "unit.info"]);
+    assert!(!bench.path("none.xml").exists());
+    let huge: String = (0..40)
+        .map(|file| {
+            let lines: String = (1..20_000).map(|line| format!("DA:{line},1\n")).collect();
+            format!("SF:f{file}.c\n{lines}end_of_record\n")
+        })
+        .collect();
+    let bench = bench.with("huge.info", huge);
+    let answer = bench.run(&["--cobertura", "huge.xml", "huge.info"]);
+    assert!(std::fs::metadata(bench.path("huge.xml")).unwrap().len() < 10 * 1024 * 1024);
+    assert!(answer.stderr().contains("are left out"), "{}", answer.stderr());
+}
+
+#[test]
+fn notes_and_pictures() {
+    let bench = bench();
+    let arguments = ["--fail-under", "60", "--diff", "change.diff", "--per-file", "1", "unit.info", "-o"];
+    let note = bench.run(&[&arguments[..], &["markdown"]].concat()).stdout();
+    assert!(
+        note.starts_with("### Coverage 40.00%: failed\n") && note.contains("| `src/app/a.py` | 2-3 |"),
+        "{note}"
+    );
+    let junit = bench.run(&[&arguments[..], &["junit"]].concat()).stdout();
+    assert!(junit.contains("<testsuite name=\"covgate\" tests=\"4\" failures=\"3\">"), "{junit}");
+    let badge = bench.run(&[&arguments[..], &["badge"]].concat()).stdout();
+    assert!(badge.starts_with("<svg ") && badge.contains(">40.00%</text>"), "{badge}");
+}
+
+#[test]
+fn json_is_what_the_schema_says() {
+    let schema: Value = serde_json::from_str(include_str!("../../schema/covgate.v1.json")).unwrap();
+    let arguments = ["--diff", "change.diff", "--baseline", "unit.info", "--per-file", "1", "unit.info"];
+    for fields in [bench().json(&arguments), bench().json(&["nowhere"])] {
+        conforms(&schema, &schema, &fields, "$");
+    }
+}
+
+/// The part of JSON Schema that the schema uses.
+#[track_caller]
+fn conforms(root: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return conforms(root, root.pointer(&reference[1..]).unwrap(), value, at);
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    match &schema["type"] {
+        Value::String(wanted) => assert_eq!(wanted, kind, "{at}"),
+        Value::Array(wanted) => assert!(wanted.contains(&kind.into()), "{at} is {kind}"),
+        _ => assert!(
+            schema["const"] == *value || schema["enum"].as_array().is_some_and(|all| all.contains(value)),
+            "{at}"
+        ),
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        conforms(root, &schema["items"], item, &format!("{at}[{index}]"));
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let part =
+            schema["properties"].get(name).unwrap_or_else(|| panic!("{at}.{name} is not in the schema"));
+        conforms(root, part, member, &format!("{at}.{name}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter(|_| value.is_object()) {
+        assert!(value.get(name.as_str().unwrap()).is_some(), "{at} lacks {name}");
+    }
+}
