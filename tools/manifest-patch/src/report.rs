@@ -59,7 +59,7 @@ fn file(file: &Patched) -> Value {
         "file": file.name(),
         "changed": file.changed(),
         "sha256Before": sha256(&file.source.bytes),
-        "sha256After": sha256(&file.after),
+        "sha256After": sha256(file.after()),
     })
 }
 
@@ -87,11 +87,11 @@ pub fn diff(file: &Patched) -> String {
     if !file.changed() {
         return String::new();
     }
-    let before = String::from_utf8_lossy(file.before.as_deref().unwrap_or_default());
-    let after = String::from_utf8_lossy(&file.after);
+    let before = String::from_utf8_lossy(file.before().unwrap_or_default());
+    let after = String::from_utf8_lossy(file.after());
     let name = file.name();
     let name = name.trim_start_matches("./").trim_start_matches('/');
-    let old = if file.before.is_some() { format!("a/{name}") } else { "/dev/null".to_owned() };
+    let old = if file.before().is_some() { format!("a/{name}") } else { "/dev/null".to_owned() };
     TextDiff::from_lines(before.as_ref(), after.as_ref())
         .unified_diff()
         .header(&old, &format!("b/{name}"))

@@ -64,18 +64,47 @@ pub struct Patched {
     pub source: Source,
     /// The file that the result belongs into, if it is a file.
     pub target: Option<PathBuf>,
-    /// What the target holds now, if it exists.
-    pub before: Option<Vec<u8>>,
-    /// What it shall hold.
-    pub after: Vec<u8>,
+    /// What the target holds now: nothing where it doesn't exist.
+    pub before: Before,
+    /// What it shall hold, if that is not what was read.
+    pub after: Option<Vec<u8>>,
     /// What was found and changed.
     pub outcome: Outcome,
+}
+
+/// What a target holds before it is written.
+#[derive(Debug)]
+pub enum Before {
+    /// What was read: it is the same file.
+    Source,
+    /// Something of its own.
+    Other(Vec<u8>),
+    /// Nothing: the file doesn't exist.
+    Nothing,
 }
 
 impl Patched {
     /// Whether the target changes.
     pub fn changed(&self) -> bool {
-        self.before.as_deref() != Some(&self.after)
+        match &self.before {
+            Before::Source => self.after.is_some(),
+            Before::Other(content) => content.as_slice() != self.after(),
+            Before::Nothing => true,
+        }
+    }
+
+    /// What the target holds now.
+    pub fn before(&self) -> Option<&[u8]> {
+        match &self.before {
+            Before::Source => Some(&self.source.bytes),
+            Before::Other(content) => Some(content),
+            Before::Nothing => None,
+        }
+    }
+
+    /// What it shall hold.
+    pub fn after(&self) -> &[u8] {
+        self.after.as_deref().unwrap_or(&self.source.bytes)
     }
 
     /// The name that results carry.
@@ -178,16 +207,16 @@ fn is_ambiguous(target: &Target, hits: &[&Hit]) -> bool {
 }
 
 fn place(source: Source, outcome: Outcome, job: &Job) -> Result<Patched, Failure> {
-    let after = outcome.apply(&source.bytes);
+    let after = (!outcome.changes.is_empty()).then(|| outcome.apply(&source.bytes));
     let (target, before) = match &job.destination {
-        Destination::Stdout => (None, Some(source.bytes.clone())),
-        Destination::InPlace => (Some(PathBuf::from(&source.name)), Some(source.bytes.clone())),
+        Destination::Stdout => (None, Before::Source),
+        Destination::InPlace => (Some(PathBuf::from(&source.name)), Before::Source),
         Destination::File(to) => {
             let before = match fs::read(to) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-                before => {
-                    Some(before.or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?)
-                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Before::Nothing,
+                content => Before::Other(
+                    content.or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?,
+                ),
             };
             (Some(to.clone()), before)
         }
@@ -201,7 +230,7 @@ fn write(patched: &[Patched]) -> Result<(), Failure> {
         .filter(|file| file.changed())
         .filter_map(|file| {
             let path = file.target.as_deref()?;
-            Some(Replacement { path, content: &file.after, mode_of: Path::new(&file.source.name) })
+            Some(Replacement { path, content: file.after(), mode_of: Path::new(&file.source.name) })
         })
         .collect();
     replace_all(&replacements).map_err(|(path, error)| {
@@ -221,7 +250,7 @@ fn print(job: &Job, patched: &[Patched], io: &mut Io) -> Result<(), Failure> {
         if job.diff {
             io.out.bytes(report::diff(file).as_bytes())?;
         } else if matches!(job.destination, Destination::Stdout) && !job.check {
-            io.out.bytes(&file.after)?;
+            io.out.bytes(file.after())?;
         } else if file.changed() {
             io.out.line(file.name())?;
         }
