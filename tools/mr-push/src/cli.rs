@@ -4,12 +4,16 @@ use std::path::{Component, Path, PathBuf};
 
 use git_remote::RemoteOptions;
 use git2::{Oid, Repository};
-use step::{ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, Secret, Talk, environment};
+use step::{
+    ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt, Secret, Talk, environment,
+    text_or_file,
+};
 
 use crate::commit::Identity;
 use crate::delivery::{Job, Lease, Source, Tokens, deliver};
 use crate::forge::{Forge, Wishes};
 use crate::local_clone::LocalClone;
+use crate::signing::Signer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +31,7 @@ Examples:
 
 Secrets come from variables or files:
   SSH_PRIVATE_KEY, SSH_PRIVATE_KEY_PASSPHRASE, SSH_KNOWN_HOSTS   the text, or a file's path
+  MR_PUSH_SIGN_KEY, MR_PUSH_SIGN_KEY_PASSPHRASE                  the text, or a file's path
   MR_PUSH_TOKEN                                                 for whatever forge it is
   GITLAB_TOKEN, GITEA_TOKEN, GITHUB_TOKEN                       for that forge only";
 
@@ -66,6 +71,9 @@ pub struct Cli {
     /// Leave out the trailers Source-Commit, Source-Pipeline and Source-Job that a CI job adds
     #[arg(long)]
     no_trailers: bool,
+    /// Sign the commit with this SSH key (Ed25519 or ECDSA P-256), besides `MR_PUSH_SIGN_KEY`, its text or path
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     /// Replace a branch that has other content, if it is where this run has seen it, or at COMMIT
     #[arg(long, value_name = "COMMIT", num_args = 0..=1, require_equals = true, default_missing_value = "seen")]
     force_with_lease: Option<String>,
@@ -201,6 +209,7 @@ impl Cli {
             author,
             committer,
             time: epoch.or(source_time),
+            signer: self.signer()?,
             lease: lease(self.force_with_lease.as_deref())?,
             dry_run: self.dry_run,
             attempts: self.attempts,
@@ -240,6 +249,21 @@ impl Cli {
                 Failure::message(FailureKind::Usage, "the commit has no author")
                     .hint("--author 'Name <address>', or GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL, or git's user.name and user.email")
             })
+    }
+
+    fn signer(&self) -> Result<Option<Signer>, Failure> {
+        let text = match &self.sign_key {
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .or_fail_with(FailureKind::Input, || format!("can't read {}", path.display()))?,
+            ),
+            None => environment::var("MR_PUSH_SIGN_KEY")
+                .map(|value| text_or_file(&value))
+                .transpose()
+                .or_fail_with(FailureKind::Input, || "can't read the file that MR_PUSH_SIGN_KEY names")?,
+        };
+        let passphrase = environment::var("MR_PUSH_SIGN_KEY_PASSPHRASE");
+        Ok(text.map(|text| Signer::new(&text, passphrase.as_deref())).transpose()?)
     }
 
     /// Where the change comes from, for whoever reads the history later.

@@ -3,6 +3,8 @@
 use git2::{ObjectType, Oid, Repository, Signature, Time, Tree};
 use step::{Failure, FailureKind, ResultExt};
 
+use crate::signing::Signer;
+
 /// Trailers that name a run, not the change: another run of the same change has others.
 const RUN_TRAILERS: [&str; 2] = ["Source-Pipeline", "Source-Job"];
 
@@ -57,8 +59,14 @@ impl Words {
     }
 }
 
-/// Makes the commit, and puts it into the store.
-pub fn create(repository: &Repository, words: &Words, tree: Oid, parent: Oid) -> Result<Oid, Failure> {
+/// Makes the commit, signed where there is a signer, and puts it into the store.
+pub fn create(
+    repository: &Repository,
+    words: &Words,
+    tree: Oid,
+    parent: Oid,
+    signer: Option<&Signer>,
+) -> Result<Oid, Failure> {
     let time = Time::new(words.time, 0);
     let signature = |who: &Identity| {
         Signature::new(&who.name, &who.email, &time)
@@ -72,7 +80,13 @@ pub fn create(repository: &Repository, words: &Words, tree: Oid, parent: Oid) ->
     let buffer = repository
         .commit_create_buffer(&author, &committer, &text, &tree, &[&parent])
         .or_fail_with(FailureKind::Internal, stored)?;
-    let made = repository.odb().and_then(|odb| odb.write(ObjectType::Commit, &buffer));
+    let made = match signer {
+        None => repository.odb().and_then(|odb| odb.write(ObjectType::Commit, &buffer)),
+        Some(signer) => {
+            let content = std::str::from_utf8(&buffer).or_fail_with(FailureKind::Internal, stored)?;
+            repository.commit_signed(content, &signer.sign(&buffer)?, Some("gpgsig"))
+        }
+    };
     made.or_fail_with(FailureKind::Output, stored)
 }
 

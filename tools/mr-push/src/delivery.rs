@@ -14,6 +14,7 @@ use crate::forge::{self, Answer, Api, Forge, Way, Wishes, server_words};
 use crate::local_clone::LocalClone;
 use crate::outcome::Outcome;
 use crate::preflight::{self, Standing};
+use crate::signing::Signer;
 use crate::store::{Input, Store};
 use crate::tree::{self, Changes, has_all};
 use crate::{checkout, command};
@@ -48,6 +49,8 @@ pub struct Job {
     pub committer: Identity,
     /// When, in seconds since 1970; the target's time where the source has none.
     pub time: Option<i64>,
+    /// Signs the commit.
+    pub signer: Option<Signer>,
     /// What the merge request is to be like.
     pub wishes: Wishes,
     /// The forge, where it is not to be told from the server.
@@ -299,7 +302,7 @@ impl Run<'_> {
             committer: job.committer.clone(),
             time: job.time.unwrap_or(base_time),
         };
-        let commit = commit::create(repository, &words, new.id, standing.base)?;
+        let commit = commit::create(repository, &words, new.id, standing.base, job.signer.as_ref())?;
         let mut objects = new.objects;
         objects.push(commit);
         Ok(Prepared { base: standing.base, commit, changes, objects, transfer })

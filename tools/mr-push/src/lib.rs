@@ -14,5 +14,6 @@ pub mod forge;
 pub mod local_clone;
 pub mod outcome;
 pub mod preflight;
+pub mod signing;
 pub mod store;
 pub mod tree;

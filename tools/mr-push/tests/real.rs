@@ -375,6 +375,32 @@ fn an_agent_holds_the_key() {
 }
 
 #[test]
+fn a_signed_commit_verifies_and_is_the_same_again() {
+    let project = Project::on_gitlab();
+    for (kind, passphrase) in [("ed25519", ""), ("ecdsa", "open sesame")] {
+        let key = project.home.path().join(kind);
+        let mut make = project.home.program("ssh-keygen");
+        make.args(["-q", "-t", kind, "-N", passphrase, "-f"]).arg(&key);
+        assert!(make.status().unwrap().success());
+        let options = ["--forge", "gitlab", "--sign-key", key.to_str().unwrap()];
+        let run = || {
+            let mut command = project.command(&project.url, kind, &options);
+            Ran::of(command.env("MR_PUSH_SIGN_KEY_PASSPHRASE", passphrase))
+        };
+        run().ended(0);
+        let first = project.branch(kind);
+        run().ended(0);
+        assert_eq!(project.branch(kind), first);
+        let signers = project.home.path().join("signers");
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        fs::write(&signers, format!("author@example.invalid {public}")).unwrap();
+        let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
+        let repository = project.repository();
+        project.git("work", &["-c", &allowed, "-C", repository.to_str().unwrap(), "verify-commit", kind]);
+    }
+}
+
+#[test]
 fn ten_thousand_refs_are_no_obstacle() {
     let project = Project::on_gitlab();
     let commit = project.git("work", &["rev-parse", "HEAD"]);
