@@ -3,8 +3,8 @@
 # Sourced; the script sets SERVICE before it calls `open_state`.
 
 # Not below root's home: the forge runs as an account of its own and must get there.
-STATE_ROOT=${GITOPS_STATE:-/var/lib/gitops-steps}
-CACHE=${GITOPS_CACHE:-/var/cache/gitops-steps}
+STATE_ROOT=$(realpath -m "${GITOPS_STATE:-/var/lib/gitops-steps}")
+CACHE=$(realpath -m "${GITOPS_CACHE:-/var/cache/gitops-steps}")
 # Where Debian's packages ask whether they may start a service; 101 is no.
 POLICY=/usr/sbin/policy-rc.d
 
@@ -19,10 +19,16 @@ die() {
     exit 2
 }
 
-# open_state NAME: makes the service's state folder and names it $STATE.
+# open_state NAME: makes the service's state folder and names it $STATE; $INSTANCE is its name on this machine, which
+# another state folder's service of that name does not share, and $RUN a folder for its sockets.
 open_state() {
     SERVICE=$1
     STATE=$STATE_ROOT/$1
+    INSTANCE=$1
+    [[ $STATE_ROOT == /var/lib/gitops-steps ]] || INSTANCE+=-$(cksum <<<"$STATE_ROOT" | cut -d' ' -f1)
+    # Short, because a unix socket's path has at most 107 characters.
+    # shellcheck disable=SC2034 # the scripts that source this read it
+    RUN=/run/gitops-steps/$INSTANCE
     mkdir -p "$STATE"
 }
 
@@ -50,20 +56,42 @@ need_packages() {
             printf '#!/bin/sh\nexit 101\n' >"$POLICY"
             chmod +x "$POLICY"
         fi
-        [[ -n $(find "$CACHE/apt-updated" -mmin -720 2>/dev/null) ]] || apt-get update -qq
-        touch "$CACHE/apt-updated"
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+        export DEBIAN_FRONTEND=noninteractive
+        install=(apt-get install -y -qq --no-install-recommends "${missing[@]}")
+        # The first attempt fails where package lists are old or not there.
+        "${install[@]}" 2>/dev/null || { apt-get update -qq && "${install[@]}"; }
     ) 9>"$CACHE/apt.lock" >&2 || die "apt-get could not install ${missing[*]}"
 }
 
-# free_port NAME: a free loopback port, the same one again after a restart.
+# free_port NAME: a free loopback port, the same one again after a restart. Below the range that outgoing connections
+# take theirs from, so that none has it when the service comes back.
 free_port() {
     local file=$STATE/$1.port
     [[ -s $file ]] || python3 -c '
-import socket
-with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    print(probe.getsockname()[1])' >"$file"
+import random, socket
+while True:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+        except OSError:
+            continue
+        print(probe.getsockname()[1])
+        break' >"$file"
+    cat "$file"
+}
+
+# free_network FIRST INTERFACE: N of a network 10.N.0.0/16 that nothing here but INTERFACE uses, the same one again after
+# a restart; the search begins at FIRST.
+free_network() {
+    local file=$STATE/network first=$1 used number i
+    if [[ ! -s $file ]]; then
+        used=$({ ip -4 -o address show && ip -4 route show table all; } | grep -vw "$2" || true)
+        for i in {0..99}; do
+            number=$((100 + (first - 100 + i) % 150))
+            grep -qF " 10.$number." <<<" ${used//$'\n'/$'\n' }" || break
+        done
+        echo "$number" >"$file"
+    fi
     cat "$file"
 }
 
@@ -80,7 +108,7 @@ started_at() {
 is_running() {
     local pid start
     read -r pid start 2>/dev/null <"$STATE/$1.pid" || return 1
-    [[ $(started_at "$pid") == "$start" ]]
+    [[ -n $start && $(started_at "$pid") == "$start" ]]
 }
 
 # start_daemon NAME COMMAND…: runs it in a session of its own, with its output in NAME.log.
@@ -129,6 +157,70 @@ wait_until() {
             die "$daemon has ended" "its log: $STATE/$daemon.log"
         fi
         sleep 0.1
+    done
+}
+
+# unmount_below FOLDER…: what daemons that were killed left mounted there.
+unmount_below() {
+    local folder mount
+    for folder in "$@"; do
+        while read -r mount; do
+            umount -l "$mount" 2>/dev/null || true
+        done < <(awk -v below="$folder/" 'index($5, below) == 1 {print $5}' /proc/self/mountinfo | sort -r)
+    done
+}
+
+# control_group NAME: its folder in each hierarchy of cgroup v1, or in the one of v2, there or not.
+control_group() {
+    awk -v name="$1" '$3 == "cgroup" || $3 == "cgroup2" {print $2 "/" name}' /proc/self/mounts | sort -u
+}
+
+# make_control_group NAME: with all of the machine's processors, memory nodes and controllers.
+make_control_group() {
+    local folder parent file controller
+    while read -r folder; do
+        parent=${folder%/*}
+        mkdir -p "$folder"
+        for file in cpuset.cpus cpuset.mems; do
+            [[ ! -e $parent/$file || ! -e $folder/$file || -n $(<"$folder/$file") ]] || cat "$parent/$file" >"$folder/$file"
+        done
+        for file in "$parent" "$folder"; do
+            [[ -e $file/cgroup.controllers ]] || continue
+            for controller in $(<"$file/cgroup.controllers"); do
+                echo "+$controller" >"$file/cgroup.subtree_control" 2>/dev/null || true
+            done
+        done
+    done < <(control_group "$1")
+}
+
+# end_control_group NAME: kills the processes in it and takes it away.
+end_control_group() {
+    local folder attempt pids
+    while read -r folder; do
+        [[ -d $folder ]] || continue
+        for attempt in {1..50}; do
+            mapfile -t pids < <(find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null)
+            ((${#pids[@]})) || break
+            ((attempt < 50)) || say "processes in $folder do not end: ${pids[*]}"
+            kill -KILL "${pids[@]}" 2>/dev/null || true
+            sleep 0.1
+        done
+        find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    done < <(control_group "$1")
+}
+
+# forget_rules PATTERN: takes away the packet filters' rules that the pattern matches, and the chains whose names it
+# matches; all others stay as they are, whoever changes them meanwhile.
+forget_rules() {
+    local tool
+    for tool in iptables ip6tables; do
+        command -v "$tool" >/dev/null || continue
+        "$tool-save" 2>/dev/null | awk -v pattern="$1" '
+            /^\*/ {table = $1; rules = flushes = deletions = ""}
+            /^-A/ && $0 ~ pattern {rule = $0; sub(/^-A/, "-D", rule); rules = rules rule "\n"}
+            /^:/ && $1 ~ pattern {flushes = flushes "-F " substr($1, 2) "\n"; deletions = deletions "-X " substr($1, 2) "\n"}
+            /^COMMIT/ && rules flushes {printf "%s\n%s%s%sCOMMIT\n", table, rules, flushes, deletions}
+        ' | "$tool-restore" --wait --noflush || say "some rules of $tool that match $1 are still there"
     done
 }
 
