@@ -181,7 +181,7 @@ class Story:
         with self.telling.stage("a revert of the merge rolls back") as stage:
             self._take_target()
             manifests = self.world.manifests
-            merge = manifests.git("log", "--merges", "-1", "--format=%H", "--", "manifests/deployment.yml")
+            merge = manifests.git("log", "--first-parent", "--merges", "-1", "--format=%H")
             expect(bool(merge), "the target branch has no merge to revert")
             manifests.git("revert", "--no-edit", "-m", "1", merge)
             manifests.git("push", "-q", "origin", TARGET)

@@ -34,24 +34,26 @@ impl Scope {
     }
 }
 
-/// The parent object of an application's ApplySet.
+/// The parent object of an application's ApplySet: a ConfigMap.
 #[derive(Debug, Clone)]
 pub struct Parent {
-    /// The application's name, which is the parent's too.
+    /// Its name.
     pub name: String,
     /// Where the parent is.
     pub namespace: String,
 }
 
 impl Parent {
+    /// The parent of an application. Applications often have a ConfigMap of their own name, so the parent has another.
+    pub fn of(application: &str, namespace: &str) -> Self {
+        Self { name: format!("k8s-sync.{application}"), namespace: namespace.to_owned() }
+    }
+
     /// The ApplySet's id: `applyset-<base64url(sha256(NAME.NAMESPACE.KIND.GROUP))>-v1`.
     pub fn id(&self) -> String {
-        use std::fmt::Write as _;
         let digest = Sha256::digest(format!("{}.{}.ConfigMap.", self.name, self.namespace));
         let encoded = base64_url(&digest);
-        let mut id = String::from("applyset-");
-        let _ = write!(id, "{encoded}-v1");
-        id
+        format!("applyset-{encoded}-v1")
     }
 
     /// The parent as it should be for a scope.
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_parent_tells_its_scope_back() {
-        let parent = Parent { name: "app".into(), namespace: "hello".into() };
+        let parent = Parent::of("app", "hello");
         let kinds = ["ConfigMap", "Deployment.apps"].map(GroupKind::parse).into();
         let namespaces = ["", "hello", "other"].map(ToOwned::to_owned).into();
         let scope = Scope { kinds, namespaces };

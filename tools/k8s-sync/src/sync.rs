@@ -71,7 +71,7 @@ impl Application {
     }
 
     fn parent(&self) -> Parent {
-        Parent { name: self.name.clone(), namespace: self.namespace.clone() }
+        Parent::of(&self.name, &self.namespace)
     }
 
     /// Finds out what there is to do. Nothing is written.

@@ -1,0 +1,257 @@
+//! Against a real API server: what is applied, what is pruned, and what is left alone.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hermetic::Home;
+
+/// The cluster's variables; it comes up at the first use.
+fn cluster() -> &'static HashMap<String, String> {
+    static CLUSTER: OnceLock<HashMap<String, String>> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
+        let output = Command::new(script).arg("up").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+    })
+}
+
+/// An application in a namespace of its own, and the folder that its manifests are in.
+struct Application {
+    home: Home,
+    namespace: String,
+}
+
+impl Application {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let namespace = format!("k8s-sync-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let application = Self { home: Home::new(), namespace };
+        std::fs::create_dir(application.folder()).unwrap();
+        application.kubectl(&["create", "namespace", &application.namespace]);
+        application
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("manifests")
+    }
+
+    fn config_map(&self, name: &str, value: &str) {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  value: '{value}'\n"
+        );
+        std::fs::write(self.folder().join(format!("{name}.yml")), text).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        std::fs::remove_file(self.folder().join(format!("{name}.yml"))).unwrap();
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let mut command = self.home.program(&cluster()["KUBECTL"]);
+        command.args(["--kubeconfig", &cluster()["KUBECONFIG"]]).args(words);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The names of the namespace's ConfigMaps, but for those that Kubernetes and k8s-sync keep.
+    fn config_maps(&self) -> Vec<String> {
+        let names = self.kubectl(&["-n", &self.namespace, "get", "configmaps", "-o", "name"]);
+        let names = names.lines().filter_map(|line| line.strip_prefix("configmap/"));
+        names
+            .filter(|name| !["k8s-sync.app", "kube-root-ca.crt"].contains(name))
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
+    fn value(&self, name: &str) -> String {
+        self.kubectl(&["-n", &self.namespace, "get", "configmap", name, "-o", "jsonpath={.data.value}"])
+    }
+
+    fn run(&self, verb: &str, words: &[&str]) -> Output {
+        let mut command = self.home.tool("k8s-sync");
+        command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).args([
+            verb,
+            "app",
+            "--dest-namespace",
+            &self.namespace,
+        ]);
+        command.arg("-f").arg(self.folder()).args(words).output().unwrap()
+    }
+
+    /// The records of a run that went well.
+    fn done(&self, verb: &str, words: &[&str]) -> Vec<String> {
+        let output = self.run(verb, words);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// A run that ended with this status; what it said.
+    fn refused(&self, status: i32, verb: &str, words: &[&str]) -> String {
+        let output = self.run(verb, words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        said
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+    }
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.config_map("b", "1");
+    let lines =
+        |change: &str| ["a", "b"].map(|name| format!("{change} ConfigMap {}/{name}", app.namespace)).to_vec();
+    assert_eq!(app.run("diff", &[]).status.code(), Some(1));
+    assert_eq!(app.done("apply", &["--dry-run"]), lines("created"));
+    assert!(app.config_maps().is_empty(), "a dry run writes nothing");
+    assert_eq!(app.done("apply", &[]), lines("created"));
+    let version = || {
+        app.kubectl(&[
+            "-n",
+            &app.namespace,
+            "get",
+            "configmap",
+            "a",
+            "-o",
+            "jsonpath={.metadata.resourceVersion}",
+        ])
+    };
+    let before = version();
+    assert_eq!(app.done("apply", &[]), lines("unchanged"));
+    assert_eq!(version(), before);
+    assert_eq!(app.run("diff", &[]).status.code(), Some(0));
+}
+
+#[test]
+fn only_what_is_its_own_is_pruned() {
+    let app = Application::new();
+    for name in ["a", "b", "c"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    app.kubectl(&["-n", &app.namespace, "create", "configmap", "stranger"]);
+    app.remove("b");
+    assert!(!app.done("apply", &[]).iter().any(|line| line.starts_with("pruned")), "only --prune prunes");
+    assert_eq!(app.config_maps(), ["a", "b", "c", "stranger"]);
+    assert!(app.done("apply", &["--prune"]).contains(&format!("pruned ConfigMap {}/b", app.namespace)));
+    assert_eq!(app.config_maps(), ["a", "c", "stranger"]);
+}
+
+#[test]
+fn a_source_that_lost_its_manifests_prunes_nothing() {
+    let app = Application::new();
+    for name in ["a", "b", "c", "d"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    for name in ["a", "b", "c"] {
+        app.remove(name);
+    }
+    assert!(app.refused(2, "apply", &["--prune"]).contains("3 of 4 objects would be pruned"));
+    app.remove("d");
+    assert!(app.refused(2, "apply", &["--prune"]).contains("no manifest"));
+    std::fs::write(app.folder().join("a.yml"), "a: [").unwrap();
+    app.refused(2, "apply", &["--prune"]);
+    assert_eq!(app.config_maps(), ["a", "b", "c", "d"]);
+    app.config_map("a", "1");
+    app.done("apply", &["--prune", "--max-prune", "100"]);
+    assert_eq!(app.config_maps(), ["a"]);
+}
+
+#[test]
+fn a_field_of_somebody_elses_is_named_and_left() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.done("apply", &[]);
+    let patch = r#"{"data": {"value": "theirs"}}"#;
+    app.kubectl(&[
+        "-n",
+        &app.namespace,
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "-p",
+        patch,
+        "--field-manager=them",
+    ]);
+    let said = app.refused(2, "apply", &[]);
+    assert!(
+        said.contains("them") && said.contains("data.value") && said.contains("--force-conflicts"),
+        "{said}"
+    );
+    assert_eq!(app.value("a"), "theirs");
+    app.done("apply", &["--force-conflicts"]);
+    assert_eq!(app.value("a"), "1");
+}
+
+#[test]
+fn one_bad_manifest_keeps_all_from_being_applied() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let bad = "apiVersion: v1\nkind: Service\nmetadata:\n  name: z\nspec:\n  nonsense: true\n";
+    std::fs::write(app.folder().join("z.yml"), bad).unwrap();
+    assert!(app.refused(2, "apply", &[]).contains("nonsense"));
+    assert!(app.config_maps().is_empty());
+    std::fs::write(
+        app.folder().join("z.yml"),
+        bad.replace("v1\nkind: Service", "nobody.test/v1\nkind: Thing"),
+    )
+    .unwrap();
+    assert!(app.refused(2, "apply", &[]).contains("no kind Thing in nobody.test/v1"));
+}
+
+#[test]
+fn a_secrets_value_is_in_no_output() {
+    let app = Application::new();
+    let secret = |value: &str| {
+        let text =
+            format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  key: {value}\n");
+        std::fs::write(app.folder().join("s.yml"), text).unwrap();
+    };
+    secret("first-password");
+    app.done("apply", &[]);
+    secret("second-password");
+    let output = app.run("diff", &["-vv"]);
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    // In base64 too.
+    for value in ["password", "Zmlyc3QtcGFzc3dvcmQ", "c2Vjb25kLXBhc3N3b3Jk"] {
+        assert!(!said.contains(value), "{said}");
+    }
+}
+
+#[test]
+fn no_cluster_may_be_tried_again() {
+    let home = Home::new();
+    let config = home.path().join("config");
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {server: 'https://127.0.0.1:1'}\n\
+        contexts:\n- name: c\n  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: {token: secret-token}\n";
+    std::fs::write(&config, text).unwrap();
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
+    let mut command = home.tool("k8s-sync");
+    let output = command
+        .env("KUBECONFIG", &config)
+        .args(["apply", "app", "-f", "-"])
+        .write_stdin(manifest)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    assert!(!said.contains("secret-token"), "{said}");
+}
