@@ -11,7 +11,7 @@ docker exec "app-$tag" pytest --cov=app --cov-report=html
 rm -rf public
 docker cp "app-$tag:/app/htmlcov" public
 covgate --fail-under 80 public
-imgpush "$IMAGE:$tag" |
-  mr-push --target demo --branch "argocd/$tag" --title "Runner: $tag" --path manifests "$MANIFESTS" -- \
-    manifest-patch --image - --container hello-python \
-      --template manifests/deployment.yml.tmpl --to manifests/deployment.yml
+pushed=$(imgpush "$IMAGE:$tag")
+mr-push --target demo --branch "argocd/$tag" --title "Runner: $tag" --path manifests "$MANIFESTS" -- \
+  manifest-patch --image "$pushed" --container hello-python \
+    --template manifests/deployment.yml.tmpl --to manifests/deployment.yml

@@ -64,10 +64,11 @@ def run(script: Path, folder: Path, environment: dict[str, str], show: bool = Fa
             pass_fds=[trace.fileno()],
         )
         said = []
-        for line in process.stderr or ():
-            said.append(line)
-            if show:
-                print(f"    | {line}", end="", file=sys.stderr, flush=True)
+        with process:
+            for line in process.stderr or ():
+                said.append(line)
+                if show:
+                    print(f"    | {line}", end="", file=sys.stderr, flush=True)
         status = process.wait()
         end = time.time()
         trace.seek(0)

@@ -23,7 +23,8 @@ COMMANDS = {
     "docker run": "a container of it",
     "docker exec": "pytest inside the container",
     "covgate": "the coverage gate",
-    "imgpush": "the push, then the merge request",
+    "imgpush": "the push",
+    "mr-push": "the merge request",
 }
 
 

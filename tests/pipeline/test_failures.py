@@ -54,6 +54,9 @@ class PipelineStops(unittest.TestCase):
         script.write_text(text)
         return script
 
+    def setUp(self) -> None:
+        self.before = self.world.traces_of(self.tag)
+
     def run_variant(self, script: Path, **changes: str | None) -> Outcome:
         return run(script, self.world.app.folder, self.world.job_environment(**changes))
 
@@ -65,6 +68,10 @@ class PipelineStops(unittest.TestCase):
         self.assertTrue(errors, outcome.stderr[-2000:])
         for word in words:
             self.assertIn(word, outcome.stderr)
+
+    def assert_nothing_happened(self) -> None:
+        """The registry and the forge are as they were."""
+        self.assertEqual(self.world.traces_of(self.tag), self.before)
 
     def assert_no_request(self) -> None:
         """Neither a branch nor a merge request of this commit is on the forge."""
@@ -83,20 +90,20 @@ class PipelineStops(unittest.TestCase):
         outcome = self.run_variant(self.variant(forgotten))
         self.assert_stopped(outcome, 2, "covgate", "public")
         self.assertFalse(outcome.ran("imgpush"))
-        self.assertEqual(self.world.traces_of(self.tag), [])
+        self.assert_nothing_happened()
 
     def test_failing_tests_no_push(self) -> None:
         failing = ('docker exec "app-$tag" pytest', 'docker exec "app-$tag" pytest -k nothing_like_this')
         outcome = self.run_variant(self.variant(failing))
         self.assertEqual(outcome.status, 5, "pytest's own status: no tests ran")
         self.assertFalse(outcome.ran("covgate"))
-        self.assertEqual(self.world.traces_of(self.tag), [])
+        self.assert_nothing_happened()
 
     def test_registry_refuses_no_request(self) -> None:
         outcome = self.run_variant(self.variant(), CI_REGISTRY_PASSWORD="wrong-password")
         self.assert_stopped(outcome, 77, "imgpush", self.world.registry.host, "hint: ")
         self.assertNotIn("wrong-password", outcome.stderr)
-        self.assertEqual(self.world.traces_of(self.tag), [])
+        self.assert_nothing_happened()
 
     def test_registry_down_may_be_tried_again(self) -> None:
         host = f"127.0.0.1:{nobody_listens()}"

@@ -17,7 +17,7 @@ pub fn open(folder: &Path) -> Result<gix::Repository, TagError> {
     gix::ThreadSafeRepository::discover_opts(folder, gix::discover::upwards::Options::default(), trusted)
         .map(|repository| repository.to_thread_local())
         .map_err(|error| TagError::NoRepository {
-            folder: folder.display().to_string(),
+            folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).display().to_string(),
             reason: error.to_string(),
         })
 }
