@@ -117,12 +117,10 @@ fn cobertura_for_gitlab_is_cut_to_the_diff_and_reads_back() {
     assert_eq!(bench.counts("cut.xml")[1], "2/4");
     bench.run(&["-n", "--fail-under", "0", "--cobertura", "none.xml", "unit.info"]);
     assert!(!bench.path("none.xml").exists());
-    let huge: String = (0..40)
-        .map(|file| {
-            let lines: String = (1..20_000).map(|line| format!("DA:{line},1\n")).collect();
-            format!("SF:f{file}.c\n{lines}end_of_record\n")
-        })
-        .collect();
+    let lines: Vec<String> = (1..20_000).map(|line| format!("DA:{line},1\n")).collect();
+    let lines = lines.concat();
+    let files: Vec<String> = (0..40).map(|file| format!("SF:f{file}.c\n{lines}end_of_record\n")).collect();
+    let huge = files.concat();
     let bench = bench.with("huge.info", huge);
     let answer = bench.run(&["--cobertura", "huge.xml", "huge.info"]);
     assert!(std::fs::metadata(bench.path("huge.xml")).unwrap().len() < 10 * 1024 * 1024);

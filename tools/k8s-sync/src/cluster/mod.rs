@@ -165,7 +165,10 @@ fn answer(what: &str, error: &dyn std::fmt::Display) -> SyncError {
 fn explain(what: &str, error: kube::Error) -> SyncError {
     match error {
         kube::Error::Api(status) => {
-            SyncError::Refused { what: what.to_owned(), message: status.message.clone(), code: status.code }
+            // The API server has 500 for an object that does not fit its schema; no retry mends that.
+            let misfit = status.message.contains("failed to create typed patch object");
+            let code = if misfit { 422 } else { status.code };
+            SyncError::Refused { what: what.to_owned(), message: status.message.clone(), code }
         }
         kube::Error::SerdeError(error) => answer(what, &error),
         error => SyncError::Unreachable(causes(&error)),
