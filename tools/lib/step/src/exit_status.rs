@@ -48,3 +48,17 @@ impl From<ExitStatus> for ExitCode {
         Self::from(status.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_the_same_table() {
+        let readme = include_str!("../../../../README.md");
+        for status in ExitStatus::ALL {
+            let row = format!("| {} | {} |", status.code(), status.meaning());
+            assert!(readme.contains(&row), "the README lacks: {row}");
+        }
+    }
+}
