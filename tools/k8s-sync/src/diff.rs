@@ -5,6 +5,9 @@ use similar::TextDiff;
 
 use crate::manifest::Identity;
 
+/// What client-side apply keeps: the whole manifest once more, a Secret's values included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Fields that the server keeps for itself and that say nothing of what was asked for.
 const NOISE: [&str; 5] = ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"];
 
@@ -33,6 +36,9 @@ fn quiet(object: &Value) -> Value {
         fields.remove("status");
         if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.retain(|field, _| !NOISE.contains(&field.as_str()));
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED);
+            }
         }
     }
     sort_fields(&mut object);
@@ -91,7 +97,8 @@ mod tests {
     #[test]
     fn a_secrets_values_are_never_shown() {
         let secret = |value: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"k": value, "same": "c2FtZQ=="}});
-        let (live, wanted) = (secret("b2xk"), secret("bmV3"));
+        let (mut live, wanted) = (secret("b2xk"), secret("bmV3"));
+        live["metadata"]["annotations"][LAST_APPLIED] = Value::from(live.to_string());
         let diff = unified(&Identity::of(&live), Some(&live), Some(&wanted)).unwrap();
         assert!(diff.contains("-  k: '*** (before)'") && diff.contains("+  k: '*** (after)'"), "{diff}");
         for value in ["b2xk", "bmV3", "c2FtZQ=="] {
