@@ -34,6 +34,27 @@ pub enum SyncError {
         /// The limit in percent.
         allowed: u8,
     },
+    /// An object that another application has.
+    #[error("{object} belongs to another application ({set})")]
+    Shared {
+        /// Which.
+        object: String,
+        /// The other's ApplySet.
+        set: String,
+    },
+    /// A namespace that can't go without what has to stay.
+    #[error(
+        "Namespace {0} would be pruned, with everything in it: the source's own objects and the inventory"
+    )]
+    NamespaceInUse(String),
+    /// A hook, which is no object to be applied with the others.
+    #[error("{place}: {hook} hooks are not run by k8s-sync; nothing is applied")]
+    Hook {
+        /// Where the manifest stands.
+        place: String,
+        /// The phases it names.
+        hook: String,
+    },
     /// There is no configuration to reach a cluster with, or it is broken.
     #[error("no usable cluster configuration: {0}")]
     Configuration(String),
@@ -104,6 +125,9 @@ impl SyncError {
             | Self::Unreachable(_)
             | Self::NotHealthy { .. } => FailureKind::Transient,
             Self::TooMuchPruned { .. }
+            | Self::Shared { .. }
+            | Self::NamespaceInUse(_)
+            | Self::Hook { .. }
             | Self::UnknownKind { .. }
             | Self::Refused { .. }
             | Self::Degraded { .. } => FailureKind::Refused,
@@ -115,6 +139,13 @@ impl SyncError {
         Some(match self {
             Self::EmptySource(_) => "check --path and --revision; files end in .yaml, .yml or .json",
             Self::TooMuchPruned { .. } => "--max-prune 100 allows it, if that is what you want",
+            Self::Shared { .. } => {
+                "take it out of one of the two, or remove its label applyset.kubernetes.io/part-of to hand it over"
+            }
+            Self::NamespaceInUse(_) => {
+                "put its manifest back; or annotate it argocd.argoproj.io/sync-options: Prune=false in the cluster"
+            }
+            Self::Hook { .. } => "run it as a step of the pipeline, or sync with Argo CD",
             Self::Configuration(_) => {
                 "KUBECONFIG, --dest-name CONTEXT, or a service account inside the cluster"
             }

@@ -95,6 +95,21 @@ fn base64_url(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// The set that an object says it is a member of.
+pub fn membership(object: &Value) -> Option<&str> {
+    object["metadata"]["labels"][PART_OF].as_str().filter(|id| !id.is_empty())
+}
+
+/// What an object records of a manager's last apply.
+///
+/// A label alone proves nothing: controllers copy labels, from a Service to its Endpoints for one.
+pub fn entry<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    entries.iter().find(|entry| {
+        entry["manager"] == manager && entry["operation"] == "Apply" && entry["subresource"].is_null()
+    })
+}
+
 /// Marks an object as a member.
 pub fn join(object: &mut Value, id: &str) {
     let metadata = &mut object["metadata"];
@@ -118,5 +133,15 @@ mod tests {
         assert_eq!(object["metadata"]["annotations"][GROUP_KINDS], "ConfigMap,Deployment.apps");
         assert_eq!(parent.scope(&object), scope);
         assert!(parent.id().starts_with("applyset-") && parent.id().ends_with("-v1"));
+    }
+
+    #[test]
+    fn a_copied_label_is_no_proof() {
+        let with = |entries: Value| json!({"metadata": {"labels": {PART_OF: "a"}, "managedFields": entries}});
+        let copied = with(json!([{"manager": "endpoint-controller", "operation": "Update"}]));
+        let applied = with(json!([{"manager": "k8s-sync/app", "operation": "Apply"}]));
+        assert_eq!(membership(&copied), Some("a"));
+        assert!(entry(&copied, "k8s-sync/app").is_none());
+        assert!(entry(&applied, "k8s-sync/app").is_some() && entry(&applied, "k8s-sync/other").is_none());
     }
 }

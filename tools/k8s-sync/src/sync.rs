@@ -12,6 +12,8 @@ use crate::manifest::{GroupKind, Identity, Manifest, has_option};
 use crate::order;
 use crate::report::Change;
 
+/// How often an object that is to be pruned may change under our hands.
+const PRUNE_ATTEMPTS: usize = 5;
 /// How many requests are under way at once.
 const CONCURRENCY: usize = 16;
 
@@ -83,6 +85,9 @@ impl Application {
     ) -> Result<Plan, SyncError> {
         let parent = self.parent();
         let wanted = self.locate(cluster, resources, manifests, &parent.id()).await?;
+        if wanted.is_empty() {
+            return Err(SyncError::EmptySource(self.name.clone()));
+        }
         let scope = Scope {
             kinds: wanted.iter().map(|object| object.identity.kind.clone()).collect(),
             namespaces: wanted.iter().map(|object| object.identity.namespace.clone()).collect(),
@@ -101,6 +106,7 @@ impl Application {
                 .try_collect()
                 .await?;
         live.extend(found.into_iter().flatten().map(|object| (Identity::of(&object), object)));
+        refuse_what_others_have(&live, &parent.id())?;
         let leaving = self.leaving(members, &wanted)?;
         Ok(Plan { wanted, live, leaving, scope: known.union(&scope) })
     }
@@ -116,6 +122,13 @@ impl Application {
         let mut wanted: Vec<Wanted> = Vec::with_capacity(manifests.len());
         for (step, manifests) in order::steps(manifests).into_iter().enumerate() {
             for manifest in manifests {
+                match manifest.annotation("argocd.argoproj.io/hook").map(str::trim) {
+                    Some("Skip") => continue,
+                    Some(hook) => {
+                        return Err(SyncError::Hook { place: manifest.place.clone(), hook: hook.to_owned() });
+                    }
+                    None => {}
+                }
                 let kind = manifest.kind();
                 let resource = resources
                     .find(cluster, manifest.api_version(), &kind.kind)
@@ -186,6 +199,9 @@ impl Application {
         if !self.prune {
             return Ok(Vec::new());
         }
+        let manager = self.manager();
+        let members: Vec<_> =
+            members.into_iter().filter(|(object, _)| inventory::entry(object, &manager).is_some()).collect();
         let owned = members.len();
         let mut leaving: Vec<Leaving> = members
             .into_iter()
@@ -195,13 +211,20 @@ impl Application {
                 Leaving { identity, object, path }
             })
             .filter(|member| !wanted.iter().any(|wanted| wanted.identity == member.identity))
-            .filter(|member| !has_option(&member.object, "Prune=false"))
-            .filter(|member| member.object["metadata"]["deletionTimestamp"].is_null())
+            .filter(|member| self.may_prune(&member.object))
             .collect();
         leaving.sort_by_key(|member| {
             (std::cmp::Reverse(order::rank(&member.identity.kind)), member.identity.clone())
         });
-        if leaving.len() > 1 && leaving.len() * 100 > owned * usize::from(self.max_prune) {
+        let namespaces = wanted.iter().map(|object| object.identity.namespace.as_str());
+        for needed in namespaces.chain([self.namespace.as_str()]) {
+            if leaving.iter().any(|member| brings(&member.identity, needed)) {
+                return Err(SyncError::NamespaceInUse(needed.to_owned()));
+            }
+        }
+        // One object of two is half of them; renaming it must be possible.
+        let negligible = usize::from(self.max_prune > 0);
+        if leaving.len() > negligible && leaving.len() * 100 > owned * usize::from(self.max_prune) {
             return Err(SyncError::TooMuchPruned { pruned: leaving.len(), owned, allowed: self.max_prune });
         }
         Ok(leaving)
@@ -245,6 +268,33 @@ impl Application {
         .await
     }
 
+    /// Deletes a member, or does not, where it is no longer what was read.
+    ///
+    /// Its status may have moved meanwhile: then it is read again, and goes if it still is the same member.
+    async fn prune(&self, cluster: &Cluster, leaving: &Leaving) -> Result<bool, SyncError> {
+        let uid = |object: &Value| object["metadata"]["uid"].clone();
+        let mut object = leaving.object.clone();
+        for _ in 0..PRUNE_ATTEMPTS {
+            match cluster.delete(&leaving.path, &object).await {
+                Err(SyncError::Refused { code: 409, .. }) => {}
+                ended => return ended.map(|()| true),
+            }
+            match cluster.get(&leaving.path).await? {
+                Some(now) if uid(&now) == uid(&leaving.object) && self.may_prune(&now) => object = now,
+                _ => return Ok(false),
+            }
+        }
+        Err(SyncError::Unreachable(format!("{} changes too fast to be pruned", leaving.identity)))
+    }
+
+    /// Whether an object is a member by our own apply, and neither protected nor going already.
+    fn may_prune(&self, object: &Value) -> bool {
+        inventory::entry(object, &self.manager()).is_some()
+            && inventory::membership(object) == Some(&self.parent().id())
+            && !has_option(object, "Prune=false")
+            && object["metadata"]["deletionTimestamp"].is_null()
+    }
+
     /// Carries the plan out, step by step; tells of each object as it is done.
     pub async fn carry_out(
         &self,
@@ -273,8 +323,9 @@ impl Application {
             }
         }
         for leaving in &plan.leaving {
-            cluster.delete(&leaving.path, &leaving.object).await?;
-            tell(Change::Pruned, &leaving.identity)?;
+            if self.prune(cluster, leaving).await? {
+                tell(Change::Pruned, &leaving.identity)?;
+            }
         }
         let kinds: Vec<&GroupKind> = plan.wanted.iter().map(|object| &object.identity.kind).collect();
         let left = Scope {
@@ -296,6 +347,16 @@ impl Plan {
 
 fn brings(identity: &Identity, namespace: &str) -> bool {
     identity.kind == GroupKind::parse("Namespace") && identity.name == namespace
+}
+
+/// Two applications that have the same object would undo and prune each other's work.
+fn refuse_what_others_have(live: &HashMap<Identity, Value>, id: &str) -> Result<(), SyncError> {
+    for (identity, object) in live {
+        if let Some(set) = inventory::membership(object).filter(|set| *set != id) {
+            return Err(SyncError::Shared { object: identity.to_string(), set: set.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 fn config_map(parent: &Parent) -> String {
