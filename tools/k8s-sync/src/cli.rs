@@ -345,7 +345,7 @@ impl Sync {
     }
 
     async fn until_healthy(&self, cluster: &Cluster, plan: &Plan, console: &Console) -> Result<(), Failure> {
-        let (lists, labels) = self.application().lists(cluster, &mut Resources::default(), plan).await?;
+        let (lists, labels) = self.application().lists(plan);
         let mut observer = Observer::start(cluster, &lists, &labels);
         let objects: Vec<Identity> = plan.wanted.iter().map(|wanted| wanted.identity.clone()).collect();
         Ok(wait::until_healthy(&mut observer, &objects, Duration::from_secs(self.timeout), console).await?)
@@ -354,6 +354,11 @@ impl Sync {
 
 impl Watch {
     async fn run(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        if self.sync_policy != Policy::Automated && (self.self_heal || self.sync.prune) {
+            let message =
+                "--self-heal and --auto-prune write by themselves, and --sync-policy is not automated";
+            return Err(Failure::message(FailureKind::Usage, message).hint("add --sync-policy automated"));
+        }
         let mut application = self.sync.application();
         if self.self_heal {
             // Healing takes back what others took.

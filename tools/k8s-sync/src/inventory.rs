@@ -110,6 +110,17 @@ pub fn entry<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
     })
 }
 
+/// What an object says of a manager's last apply: the fields, and when they were applied.
+///
+/// Anybody who takes one of these fields takes it out of the entry; status and others' fields don't touch it.
+pub fn footprint(object: &Value, manager: &str) -> Option<String> {
+    let entry = entry(object, manager)?;
+    let mut fields = entry["fieldsV1"].clone();
+    // An answer to an apply has them in another order than a list has.
+    fields.sort_all_objects();
+    Some(format!("{fields} {}", entry["time"]))
+}
+
 /// Marks an object as a member.
 pub fn join(object: &mut Value, id: &str) {
     let metadata = &mut object["metadata"];

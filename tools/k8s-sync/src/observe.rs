@@ -21,7 +21,7 @@ pub enum Seen {
     /// It is no longer there.
     Gone(Identity),
     /// A list can't be read for now.
-    Lost(String),
+    Lost(SyncError),
 }
 
 /// How long a broken watch waits before it is started again.
@@ -54,7 +54,7 @@ async fn follow(cluster: Cluster, list: String, labels: String, sender: mpsc::Se
     let mut known: HashSet<Identity> = HashSet::new();
     loop {
         if let Err(error) = follow_once(&cluster, &list, &labels, &sender, &mut known).await
-            && sender.send(Seen::Lost(error.to_string())).await.is_err()
+            && sender.send(Seen::Lost(error)).await.is_err()
         {
             return;
         }

@@ -84,7 +84,7 @@ impl Application {
         manifests: Vec<Manifest>,
     ) -> Result<Plan, SyncError> {
         let parent = self.parent();
-        let wanted = self.locate(cluster, resources, manifests, &parent.id()).await?;
+        let mut wanted = self.locate(cluster, resources, manifests, &parent.id()).await?;
         if wanted.is_empty() {
             return Err(SyncError::EmptySource(self.name.clone()));
         }
@@ -107,6 +107,13 @@ impl Application {
                 .await?;
         live.extend(found.into_iter().flatten().map(|object| (Identity::of(&object), object)));
         refuse_what_others_have(&live, &parent.id())?;
+        for wanted in &mut wanted {
+            if live.get(&wanted.identity).is_some_and(is_autoscaled)
+                && let Some(spec) = wanted.object["spec"].as_object_mut()
+            {
+                spec.remove("replicas");
+            }
+        }
         let leaving = self.leaving(members, &wanted)?;
         Ok(Plan { wanted, live, leaving, scope: known.union(&scope) })
     }
@@ -231,21 +238,12 @@ impl Application {
     }
 
     /// The lists in which the application's objects are, and the label that marks them.
-    pub async fn lists(
-        &self,
-        cluster: &Cluster,
-        resources: &mut Resources,
-        plan: &Plan,
-    ) -> Result<(Vec<String>, String), SyncError> {
-        let mut lists = Vec::new();
-        for wanted in &plan.wanted {
-            if let Some(resource) = resources.find_kind(cluster, &wanted.identity.kind).await? {
-                lists.push(resource.list(&wanted.identity.namespace));
-            }
-        }
+    pub fn lists(&self, plan: &Plan) -> (Vec<String>, String) {
+        let folders = plan.wanted.iter().filter_map(|wanted| wanted.path.rsplit_once('/'));
+        let mut lists: Vec<String> = folders.map(|(list, _)| list.to_owned()).collect();
         lists.sort();
         lists.dedup();
-        Ok((lists, format!("{PART_OF}={}", self.parent().id())))
+        (lists, format!("{PART_OF}={}", self.parent().id()))
     }
 
     /// Lets the server try out the whole plan; the objects as they would be.
@@ -295,14 +293,15 @@ impl Application {
             && object["metadata"]["deletionTimestamp"].is_null()
     }
 
-    /// Carries the plan out, step by step; tells of each object as it is done.
+    /// Carries the plan out, step by step; tells of each object as it is done. Returns the objects' footprints.
     pub async fn carry_out(
         &self,
         cluster: &Cluster,
         plan: &Plan,
         mut tell: impl FnMut(Change, &Identity) -> Result<(), step::Failure>,
-    ) -> Result<(), step::Failure> {
+    ) -> Result<HashMap<Identity, Option<String>>, step::Failure> {
         let manager = self.manager();
+        let mut footprints = HashMap::with_capacity(plan.wanted.len());
         let how = Apply { manager: &manager, conflicts: self.conflicts, dry_run: false };
         let parent = self.parent();
         let own = config_map(&parent);
@@ -319,7 +318,9 @@ impl Application {
             }))
             .buffered(CONCURRENCY);
             while let Some((object, result)) = applied.next().await {
-                tell(change(plan.live.get(&object.identity), &result?), &object.identity)?;
+                let result = result?;
+                footprints.insert(object.identity.clone(), inventory::footprint(&result, &manager));
+                tell(change(plan.live.get(&object.identity), &result), &object.identity)?;
             }
         }
         for leaving in &plan.leaving {
@@ -335,7 +336,7 @@ impl Application {
         // Without pruning, what Git no longer has stays in the inventory.
         let scope = if self.prune { &left } else { &plan.scope };
         cluster.apply(&own, &parent.object(scope), how).await?;
-        Ok(())
+        Ok(footprints)
     }
 }
 
@@ -347,6 +348,15 @@ impl Plan {
 
 fn brings(identity: &Identity, namespace: &str) -> bool {
     identity.kind == GroupKind::parse("Namespace") && identity.name == namespace
+}
+
+/// Whether an autoscaler has set the number of replicas: fighting it would undo its work for ever.
+fn is_autoscaled(object: &Value) -> bool {
+    object["metadata"]["managedFields"].as_array().into_iter().flatten().any(|entry| {
+        entry["subresource"] == "scale"
+            && entry["manager"] == "kube-controller-manager"
+            && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
+    })
 }
 
 /// Two applications that have the same object would undo and prune each other's work.

@@ -38,8 +38,10 @@ async fn watch(
             Some(Seen::Gone(identity)) => {
                 (identity, Status { health: Health::Missing, message: "it was deleted".to_owned() })
             }
-            Some(Seen::Lost(reason)) => {
-                console.detail(format!("a watch broke: {reason}"));
+            // No permission comes by waiting for it.
+            Some(Seen::Lost(error @ SyncError::Refused { code: 401 | 403, .. })) => return Err(error),
+            Some(Seen::Lost(error)) => {
+                console.detail(format!("a watch broke: {error}"));
                 continue;
             }
             None => return Err(SyncError::Unreachable("all watches have ended".to_owned())),

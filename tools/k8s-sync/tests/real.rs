@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -46,6 +47,12 @@ impl Application {
         let text = format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  value: '{value}'\n"
         );
+        std::fs::write(self.folder().join(format!("{name}.yml")), text).unwrap();
+    }
+
+    /// Writes a manifest; `text` begins with the apiVersion's value.
+    fn manifest(&self, name: &str, text: &str) {
+        let text = format!("apiVersion: {text}\nmetadata: {{name: {name}}}\n");
         std::fs::write(self.folder().join(format!("{name}.yml")), text).unwrap();
     }
 
@@ -173,6 +180,153 @@ fn a_source_that_lost_its_manifests_prunes_nothing() {
 }
 
 #[test]
+fn a_label_that_a_controller_copied_prunes_nothing() {
+    let app = Application::new();
+    app.manifest("service", "v1\nkind: Service\nspec: {selector: {a: b}, ports: [{port: 80}]}");
+    // So that the inventory has the kind at all.
+    app.manifest("manual", "v1\nkind: Endpoints");
+    app.done("apply", &["--prune", "--timeout", "0"]);
+    app.kubectl(&["-n", &app.namespace, "wait", "--for=create", "endpoints/service", "--timeout=30s"]);
+    let again = app.done("apply", &["--prune", "--timeout", "0"]);
+    assert!(!again.iter().any(|line| line.starts_with("pruned")), "{again:?}");
+}
+
+#[test]
+fn a_namespace_in_use_is_not_pruned() {
+    let app = Application::new();
+    for name in ["a", "b", "c"] {
+        app.config_map(name, "1");
+    }
+    let namespace = app.folder().join("namespace.yml");
+    let text = format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {}\n", app.namespace);
+    std::fs::write(&namespace, text).unwrap();
+    app.done("apply", &["--prune"]);
+    std::fs::remove_file(namespace).unwrap();
+    assert!(app.refused(2, "apply", &["--prune"]).contains("would be pruned, with everything in it"));
+    let phase = app.kubectl(&["get", "namespace", &app.namespace, "-o", "jsonpath={.status.phase}"]);
+    assert_eq!(phase, "Active");
+}
+
+#[test]
+fn none_may_be_pruned_means_none() {
+    let app = Application::new();
+    for name in ["a", "b"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    app.remove("b");
+    app.refused(2, "apply", &["--prune", "--max-prune", "0"]);
+    assert_eq!(app.config_maps(), ["a", "b"]);
+}
+
+#[test]
+fn what_another_application_has_is_not_taken() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.done("apply", &[]);
+    let mut command = app.home.tool("k8s-sync");
+    command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).arg("apply").arg("other").arg("-f").arg(app.folder());
+    let output = command.args(["--dest-namespace", &app.namespace, "--force-conflicts"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("belongs to another application"), "{said}");
+    assert_eq!(app.done("apply", &[]), [format!("unchanged ConfigMap {}/a", app.namespace)]);
+}
+
+#[test]
+fn a_hook_is_refused_and_a_skipped_object_skipped() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let hook = |phase: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: h\n  annotations: {{argocd.argoproj.io/hook: {phase}}}\n"
+        );
+        std::fs::write(app.folder().join("h.yml"), text).unwrap();
+    };
+    hook("PostDelete");
+    assert!(app.refused(2, "apply", &[]).contains("PostDelete hooks are not run"));
+    assert!(app.config_maps().is_empty());
+    hook("Skip");
+    app.done("apply", &[]);
+    assert_eq!(app.config_maps(), ["a"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_not_worth_a_retry() {
+    let app = Application::new();
+    app.manifest("service", "v1\nkind: Service\nspec: {ports: [{port: eighty}]}");
+    app.refused(2, "apply", &[]);
+}
+
+#[test]
+fn replicas_that_an_autoscaler_sets_are_left_alone() {
+    let app = Application::new();
+    let deployment = "apps/v1\nkind: Deployment\nspec:\n  replicas: 0\n  selector: {matchLabels: {a: b}}\n  template:\n    \
+        metadata: {labels: {a: b}}\n    spec: {containers: [{name: c, image: none.invalid/none}]}";
+    app.manifest("web", deployment);
+    app.done("apply", &["--timeout", "0"]);
+    let scale = |by: &str, to: &str| {
+        let patch = format!("[{{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":{to}}}]");
+        let words = ["patch", "deployment/web", "--subresource=scale", "--type=json", "-p", &patch];
+        app.kubectl(&[&words[..], &["-n", &app.namespace, "--field-manager", by]].concat());
+    };
+    // The autoscaler is part of the controller manager.
+    scale("kube-controller-manager", "2");
+    app.done("apply", &["--timeout", "0", "--force-conflicts"]);
+    let replicas =
+        app.kubectl(&["-n", &app.namespace, "get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"]);
+    assert_eq!(replicas, "2");
+}
+
+#[test]
+fn drift_is_healed_while_the_repository_is_gone() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let git = |words: &[&str]| {
+        let done = app.home.program("git").arg("-C").arg(app.folder()).args(words).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=a"]);
+    let repository = format!("file://{}", app.folder().display());
+    let mut operator = app
+        .home
+        .program("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_k8s-sync")])
+        .env("KUBECONFIG", &cluster()["KUBECONFIG"])
+        .args(["watch", "app", "--repo", &repository, "--revision", "main", "--poll", "1"])
+        .args(["--dest-namespace", &app.namespace])
+        .args(["--sync-policy", "automated", "--auto-prune", "--self-heal"])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(operator.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut heard = |words: &str| assert!(said.any(|line| line.contains(words)), "never said: {words}");
+    heard("is Healthy");
+    std::fs::rename(app.folder(), app.home.path().join("away")).unwrap();
+    heard("error: ");
+    let drift = r#"{"data": {"value": "drift"}}"#;
+    app.kubectl(&["-n", &app.namespace, "patch", "configmap", "a", "--type=merge", "-p", drift]);
+    heard("1 configured");
+    assert_eq!(app.value("a"), "1");
+    // `timeout` hands the signal on.
+    assert!(app.home.program("kill").arg(operator.id().to_string()).status().unwrap().success());
+    operator.wait().unwrap();
+}
+
+#[test]
+fn only_an_automated_operator_writes_by_itself() {
+    let home = Home::new();
+    let output =
+        home.tool("k8s-sync").args(["watch", "app", "--repo", "file:///none", "--self-heal"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--sync-policy automated"));
+}
+
+#[test]
 fn a_field_of_somebody_elses_is_named_and_left() {
     let app = Application::new();
     app.config_map("a", "1");
@@ -215,6 +369,9 @@ fn one_bad_manifest_keeps_all_from_being_applied() {
     assert!(app.refused(2, "apply", &[]).contains("no kind Thing in nobody.test/v1"));
 }
 
+const LAST_APPLIED: &str =
+    r#"kubectl.kubernetes.io/last-applied-configuration={"data":{"key":"Zmlyc3QtcGFzc3dvcmQ="}}"#;
+
 #[test]
 fn a_secrets_value_is_in_no_output() {
     let app = Application::new();
@@ -225,6 +382,8 @@ fn a_secrets_value_is_in_no_output() {
     };
     secret("first-password");
     app.done("apply", &[]);
+    // As client-side apply leaves it.
+    app.kubectl(&["-n", &app.namespace, "annotate", "secret", "s", LAST_APPLIED]);
     secret("second-password");
     let output = app.run("diff", &["-vv"]);
     let said =

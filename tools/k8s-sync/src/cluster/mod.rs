@@ -6,6 +6,8 @@ mod resource;
 pub use connection::{Destination, connect};
 pub use resource::{Resource, Resources};
 
+use std::time::Duration;
+
 use futures_util::{Stream, StreamExt as _};
 use http::{Method, Request};
 use kube::core::WatchEvent;
@@ -13,6 +15,13 @@ use serde_json::{Value, json};
 
 use crate::error::SyncError;
 use crate::manifest::Identity;
+
+/// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
+const REQUEST_LIMIT: Duration = Duration::from_mins(1);
+/// How long the server keeps a watch open, in seconds; one that is silent for longer is dead.
+const WATCH_SECONDS: u64 = 290;
+/// When a watch that did not end is given up.
+const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
 
 /// A connection to a cluster.
 #[derive(Clone)]
@@ -127,14 +136,16 @@ impl Cluster {
         version: &str,
     ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, SyncError>> + use<>, SyncError> {
         let uri = format!(
-            "{path}?watch=1&timeoutSeconds=290&resourceVersion={version}&labelSelector={}",
+            "{path}?watch=1&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}&labelSelector={}",
             escape(labels)
         );
         let request = Request::get(uri).body(Vec::new()).map_err(|error| answer(path, &error))?;
         let what = path.to_owned();
-        let events =
-            self.client.request_events::<Value>(request).await.map_err(|error| explain(&what, error))?;
-        Ok(events.map(move |event| event.map_err(|error| explain(&what, error))))
+        let events = in_time(self.client.request_events::<Value>(request))
+            .await?
+            .map_err(|error| explain(&what, error))?;
+        let end = tokio::time::sleep(WATCH_LIMIT);
+        Ok(events.take_until(end).map(move |event| event.map_err(|error| explain(&what, error))))
     }
 
     async fn send(
@@ -154,8 +165,14 @@ impl Cluster {
             .header("accept", "application/json")
             .body(bytes)
             .map_err(|error| answer(what, &error))?;
-        self.client.request::<Value>(request).await.map_err(|error| explain(what, error))
+        in_time(self.client.request::<Value>(request)).await?.map_err(|error| explain(what, error))
     }
+}
+
+async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, SyncError> {
+    tokio::time::timeout(REQUEST_LIMIT, request)
+        .await
+        .map_err(|_| SyncError::Unreachable(format!("no answer within {} s", REQUEST_LIMIT.as_secs())))
 }
 
 fn answer(what: &str, error: &dyn std::fmt::Display) -> SyncError {

@@ -38,7 +38,7 @@ impl Resource {
 #[derive(Debug, Default)]
 pub struct Resources {
     known: HashMap<String, Vec<(String, Resource)>>,
-    preferred: HashMap<String, String>,
+    versions: HashMap<String, Vec<String>>,
 }
 
 impl Resources {
@@ -67,7 +67,7 @@ impl Resources {
         Ok(self.lookup(version, kind))
     }
 
-    /// Finds a kind of a group, in the version that the cluster prefers.
+    /// Finds a kind of a group, in the version that the cluster prefers of those that have it.
     pub async fn find_kind(
         &mut self,
         cluster: &Cluster,
@@ -76,13 +76,20 @@ impl Resources {
         if kind.group.is_empty() {
             return self.find(cluster, "v1", &kind.kind).await;
         }
-        if !self.preferred.contains_key(&kind.group) {
+        if !self.versions.contains_key(&kind.group) {
             let group = cluster.get(&format!("/apis/{}", kind.group)).await?.unwrap_or_default();
-            let Some(version) = group["preferredVersion"]["groupVersion"].as_str() else { return Ok(None) };
-            self.preferred.insert(kind.group.clone(), version.to_owned());
+            let preferred = group["preferredVersion"].clone();
+            let all = group["versions"].as_array().into_iter().flatten();
+            let versions = std::iter::once(&preferred).chain(all);
+            let names = versions.filter_map(|version| version["groupVersion"].as_str().map(str::to_owned));
+            self.versions.insert(kind.group.clone(), names.collect());
         }
-        let version = self.preferred[&kind.group].clone();
-        self.find(cluster, &version, &kind.kind).await
+        for version in self.versions[&kind.group].clone() {
+            if let Some(resource) = self.find(cluster, &version, &kind.kind).await? {
+                return Ok(Some(resource));
+            }
+        }
+        Ok(None)
     }
 
     fn lookup(&self, version: &str, kind: &str) -> Option<Resource> {
