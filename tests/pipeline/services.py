@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts" / "services"
+# As in scripts/services/supervise.sh: what shares this folder shares the services.
+STATE = Path(os.environ.get("GITOPS_STATE") or "/var/lib/gitops-steps")
 
 
 class ServiceError(Exception):
     """A service did not come up or refused what was asked of it."""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Waits until nobody else tells a story on these services: two would take each other's repositories away."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "story.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another run works on the services in {STATE}: waiting for its end", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)

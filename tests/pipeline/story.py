@@ -11,7 +11,7 @@ from pathlib import Path
 import operator_in_cluster
 from cluster import APPLICATION, NAMESPACE, Cluster, Visitor
 from forge import Forge
-from services import CLUSTER, ENGINE, FORGE, REGISTRY, ServiceError
+from services import CLUSTER, ENGINE, FORGE, REGISTRY, ServiceError, alone
 from telling import NotShown, Telling, expect, wait_until
 from workshop import Background, base_image, build_tools
 from world import APPLICATION_FILES, MANIFESTS, TARGET, Equipment, Registry, World
@@ -313,8 +313,14 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Tells the story; 0 if every stage showed what it should."""
+    """Waits for its turn and tells the story."""
     options = arguments()
+    with alone():
+        return tell(options)
+
+
+def tell(options: argparse.Namespace) -> int:
+    """0 if every stage showed what it should."""
     telling = Telling()
     complete = False
     story: Story | None = None

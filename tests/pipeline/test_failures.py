@@ -5,6 +5,7 @@ Run by `scripts/test`, after the story: `python3 -m unittest discover -s tests/p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from forge import Forge
 from job import Outcome, run
-from services import CLUSTER, FORGE
+from services import CLUSTER, FORGE, alone
 from story import equip
 from world import APPLICATION_FILES, MANIFEST_FILES, World
 
@@ -35,6 +36,9 @@ class PipelineStops(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
+        turn = contextlib.ExitStack()
+        cls.addClassCleanup(turn.close)
+        turn.enter_context(alone())
         cls.world = World(Forge(FORGE.up()))
         cls.addClassCleanup(cls.world.close)
         cls.world.equip(equip())
