@@ -11,6 +11,7 @@ pub enum SyncError {
         /// Which.
         path: String,
         /// The system's words.
+        #[source]
         cause: std::io::Error,
     },
     /// A document that is not a manifest.

@@ -126,9 +126,14 @@ impl RemoteError {
             Self::Tls { .. } => {
                 "--ca-file (or GIT_SSL_CAINFO, http.sslCAInfo) names a private CA's certificate"
             }
-            Self::Refused { reason, .. } if reason.contains("not found") || reason.contains("be found") => {
+            Self::Refused { reason, .. }
+                if ["not found", "be found", "a git repository"]
+                    .iter()
+                    .any(|words| reason.contains(words)) =>
+            {
                 "check the repository's URL, and that the key or token may read it"
             }
+            Self::NoRevision { .. } => "`git ls-remote URL` lists the branches and tags that are there",
             Self::Unavailable { .. } | Self::Network { .. } => "a later run may succeed",
             Self::Store(_) => "is there room in the temporary directory (TMPDIR)?",
             _ => return None,

@@ -1,6 +1,7 @@
 //! Errors at the edge: what went wrong, whether a retry may help, and what to do about it.
 
 use std::fmt;
+use std::io;
 
 use serde_json::{Map, Value, json};
 
@@ -102,18 +103,37 @@ impl Failure {
         self.kind.status()
     }
 
-    /// The hint, where there is one.
+    /// The hint: the one that was given, or what the system's error suggests.
     pub fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
+        let system =
+            || self.cause.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).and_then(advice);
+        self.hint.as_deref().or_else(system)
     }
 
     /// The fields known of the result, then `error`.
     pub(crate) fn into_fields(self) -> Map<String, Value> {
-        let error = json!({ "kind": self.kind.name(), "message": self.to_string(), "hint": self.hint });
+        let hint = self.hint_text();
+        let error = json!({ "kind": self.kind.name(), "message": self.to_string(), "hint": hint });
         let mut fields = self.result;
         fields.insert("error".to_owned(), error);
         fields
     }
+}
+
+/// What to do about an error of the file system.
+fn advice(error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind;
+
+    Some(match error.kind() {
+        ErrorKind::NotFound => "check the path; a relative one begins at the current directory",
+        ErrorKind::PermissionDenied => "check who owns it and its mode: `ls -ld` shows both",
+        ErrorKind::IsADirectory => "it is a directory: name a file in it",
+        ErrorKind::NotADirectory => "a part of the path is a file: check the path",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room there, or write elsewhere",
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only: write elsewhere",
+        ErrorKind::InvalidData => "it is not UTF-8 text: check that this is the file you mean",
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Failure {
@@ -169,8 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn the_system_s_error_suggests_what_to_do() {
+        let missing = || Failure::new(FailureKind::Input, io::Error::from(io::ErrorKind::NotFound));
+        assert!(missing().context("can't read it").hint_text().is_some_and(|hint| hint.contains("path")));
+        assert_eq!(missing().hint("run it first").hint_text(), Some("run it first"));
+        assert_eq!(Failure::message(FailureKind::Input, "no").hint_text(), None);
+    }
+
+    #[test]
     fn a_message_reads_outermost_first() {
-        let inner = std::io::Error::other("disk on fire");
+        let inner = io::Error::other("disk on fire");
         let failure = Failure::new(FailureKind::Input, inner).context("can't read report.xml");
         assert_eq!(failure.to_string(), "can't read report.xml: disk on fire");
     }
