@@ -2,6 +2,7 @@
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use image_reference::{DEFAULT_REGISTRY, ImageReference};
@@ -11,22 +12,30 @@ use step::{
     Secret, Talk, document, environment, text_or_file,
 };
 
+use crate::archive::Folder;
+use crate::compress::DEFAULT_LEVEL;
 use crate::credentials::{Credentials, Sources};
-use crate::engine::Engine;
+use crate::engine::{Engine, Settings};
 use crate::error::PushError;
-use crate::push::{Options, Outcome, Pushed, push};
-use crate::registry::Repository;
+use crate::push::{Options, Outcome, Pushed, Source, Way, push};
+use crate::registry::{Reach, Repository, Trust};
 
 const EXAMPLES: &str = "\
 Examples:
   imgpush registry.test/team/app:4b1c9e2           prints registry.test/team/app:4b1c9e2@sha256:…
   imgtag --image registry.test/team/app | imgpush  references on stdin, one a line
+  docker save app:v1 | imgpush --from docker-archive:- registry.test/team/app:v1
+  docker buildx build -o type=oci,dest=- . | imgpush --from oci-archive:- registry.test/team/app:v1
+  imgpush --from oci:DIR --also latest registry.test/team/app:v1
   imgpush --no-clobber registry.test/team/app:v1   1 where v1 is there with other content
 
 Credentials, the first that has some: --username with --password-file; IMGPUSH_USERNAME and IMGPUSH_PASSWORD;
 CI_REGISTRY_USER and CI_REGISTRY_PASSWORD for CI_REGISTRY; SERVICE_ACCOUNT_KEY for Google's registries;
 DOCKER_AUTH_CONFIG; docker's config.json with its credential helpers.
-The engine is the one at DOCKER_HOST, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as docker reads them.";
+The engine is the one at DOCKER_HOST, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as docker reads them, or that of
+DOCKER_CONTEXT or docker's current context. Registries are trusted by the system's CAs (SSL_CERT_FILE), docker's
+certs.d and --ca-file. Exit status: 0 the registry has it, 1 --no-clobber found other content, 2 trouble that stays,
+75 trouble that may pass, 77 credentials.";
 
 /// Image reference to image in the registry, with a digest that is true
 #[derive(Debug, clap::Parser)]
@@ -35,6 +44,18 @@ pub struct Cli {
     /// What to push: REPOSITORY:TAG; without any, one a line on stdin
     #[arg(value_name = "REF")]
     references: Vec<String>,
+
+    /// Where the images are: daemon, oci:DIR, oci-archive:FILE or docker-archive:FILE (- is stdin)
+    #[arg(long, value_name = "SOURCE", default_value = "daemon", value_parser = from, env = "IMGPUSH_FROM")]
+    from: From,
+
+    /// Who sends an engine's image
+    #[arg(long, value_name = "WAY", value_enum, default_value_t, env = "IMGPUSH_ENGINE")]
+    engine: Way,
+
+    /// Name the pushed image by this tag too; may be repeated
+    #[arg(long, value_name = "TAG", value_parser = also)]
+    also: Vec<String>,
 
     /// Leave a tag that is there with other content, and answer 1
     #[arg(long)]
@@ -59,6 +80,40 @@ pub struct Cli {
     /// Speak HTTP without TLS to the registry
     #[arg(long, help_heading = "Registry")]
     plain_http: bool,
+
+    /// A client certificate in PEM, for registries that want one
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Registry")]
+    client_cert: Option<PathBuf>,
+
+    /// The client certificate's key
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Registry")]
+    client_key: Option<PathBuf>,
+
+    /// Seconds that a silent registry is waited for
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), env = "IMGPUSH_TIMEOUT", help_heading = "Registry")]
+    timeout: u64,
+
+    /// Send large layers in requests of this many MiB; registries differ in whether they take that
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=16), env = "IMGPUSH_CHUNK_SIZE", help_heading = "Registry")]
+    chunk_size: Option<u16>,
+
+    /// An image of the same registry that shares layers; they are mounted, not sent. May be repeated
+    #[arg(
+        long,
+        value_name = "REF",
+        value_delimiter = ',',
+        env = "IMGPUSH_LEARN_FROM",
+        help_heading = "Layers"
+    )]
+    learn_from: Vec<String>,
+
+    /// How well layers are compressed, 1 to 12
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = clap::value_parser!(u8).range(1..=12), env = "IMGPUSH_COMPRESSION_LEVEL", help_heading = "Layers")]
+    compression_level: u8,
+
+    /// Threads that compress; the bytes are the same with any number. Default: one a core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), env = "IMGPUSH_THREADS", help_heading = "Layers")]
+    threads: Option<u16>,
 
     /// What to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, env = "IMGPUSH_OUTPUT")]
@@ -112,25 +167,66 @@ impl Cli {
     }
 
     async fn push_all(&self, images: &[ImageReference], console: &Console) -> Result<Vec<Outcome>, Failure> {
+        // Both bollard and reqwest link rustls; it must be told once which cryptography to use.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let sources = self.sources()?;
-        let client = self.client()?;
-        let engine = Engine::connect()?;
-        let options = Options { no_clobber: self.no_clobber, dry_run: self.dry_run };
+        let reach = self.reach();
+        let source = match &self.from {
+            From::Daemon => Source::Engine(Engine::connect(&engine_settings()).await?),
+            From::Oci(folder) => Source::Folder(Folder(folder.clone())),
+            From::OciArchive(file) => Source::OciArchive(file.clone()),
+            From::DockerArchive(file) => Source::DockerArchive(file.clone()),
+        };
+        if images.len() > 1 && matches!(self.from, From::OciArchive(None) | From::DockerArchive(None)) {
+            return Err(PushError::OneStdin.into());
+        }
         let mut outcomes = Vec::with_capacity(images.len());
         for image in images {
             let registry = image.registry().unwrap_or(DEFAULT_REGISTRY);
-            let credentials = sources.for_registry(registry)?;
-            let mut repository = Repository::new(
-                client.clone(),
-                console.clone(),
-                registry,
-                image.path(),
-                self.plain_http,
-                credentials,
-            );
-            outcomes.push(push(&engine, &mut repository, image, options, console).await?);
+            let credentials = sources.for_registry(registry).await?;
+            let repository =
+                Repository::new(console.clone(), registry, image.path(), reach.clone(), credentials)?;
+            let options = self.options(registry)?;
+            outcomes.push(push(&source, &Arc::new(repository), image, &options, console).await?);
         }
         Ok(outcomes)
+    }
+
+    fn options(&self, registry: &str) -> Result<Options, PushError> {
+        let mut learn_from = Vec::new();
+        for text in &self.learn_from {
+            let image: ImageReference = text.parse()?;
+            if image.registry().unwrap_or(DEFAULT_REGISTRY) == registry {
+                let name = image.digest().or(image.tag()).unwrap_or("latest");
+                learn_from.push((image.path().to_owned(), name.to_owned()));
+            }
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Options {
+            no_clobber: self.no_clobber,
+            dry_run: self.dry_run,
+            way: self.engine,
+            level: self.compression_level,
+            threads: self.threads.map_or_else(cores, usize::from),
+            also: self.also.clone(),
+            learn_from,
+        })
+    }
+
+    fn reach(&self) -> Reach {
+        let mut folders = vec![PathBuf::from("/etc/docker/certs.d")];
+        folders.extend(docker_folder().map(|folder| folder.join("certs.d")));
+        Reach {
+            trust: Trust {
+                ca_file: self.ca_file.clone(),
+                client_certificate: self.client_cert.clone().zip(self.client_key.clone()),
+                folders,
+            },
+            plain_http: self.plain_http,
+            timeout: Duration::from_secs(self.timeout),
+            chunk_size: self.chunk_size.map(|mib| usize::from(mib) << 20),
+            dry_run: self.dry_run,
+        }
     }
 
     fn print(&self, there: &[Pushed], io: &mut Io) -> Result<(), Failure> {
@@ -159,43 +255,73 @@ impl Cli {
         let given = match (&self.username, password) {
             (Some(username), Some(password)) => {
                 let source = if self.password_file.is_some() { "--username" } else { "IMGPUSH_USERNAME" };
-                Some(Credentials { username: username.clone(), password, source: source.to_owned() })
+                Some(Credentials {
+                    username: username.clone(),
+                    password,
+                    is_identity_token: false,
+                    source: source.to_owned(),
+                })
             }
             _ => None,
         };
         let gitlab = match (environment::var("CI_REGISTRY"), environment::var("CI_REGISTRY_USER")) {
             (Some(host), Some(username)) => secret("CI_REGISTRY_PASSWORD")?.map(|password| {
-                (host, Credentials { username, password, source: "CI_REGISTRY_USER".to_owned() })
+                let source = "CI_REGISTRY_USER".to_owned();
+                (host, Credentials { username, password, is_identity_token: false, source })
             }),
             _ => None,
         };
-        let docker_folder = environment::var_os("DOCKER_CONFIG")
-            .map(PathBuf::from)
-            .or_else(|| environment::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
         Ok(Sources {
             given,
             gitlab,
             auth_config: secret("DOCKER_AUTH_CONFIG")?,
-            config_file: docker_folder.map(|folder| folder.join("config.json")),
+            config_file: docker_folder().map(|folder| folder.join("config.json")),
             google_key: secret("SERVICE_ACCOUNT_KEY")?,
         })
     }
+}
 
-    fn client(&self) -> Result<reqwest::Client, Failure> {
-        // Both bollard and reqwest link rustls; it must be told once which cryptography to use.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("imgpush/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_mins(1));
-        if let Some(file) = &self.ca_file {
-            let context = || format!("can't read the CA in {}", file.display());
-            let pem = std::fs::read(file).or_fail_with(FailureKind::Input, context)?;
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(&pem).or_fail_with(FailureKind::Input, context)?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        builder.build().or_fail_with(FailureKind::Internal, || "can't set up TLS")
+/// Where images come from, as `--from` says it.
+#[derive(Debug, Clone)]
+enum From {
+    Daemon,
+    Oci(PathBuf),
+    /// `None` is stdin.
+    OciArchive(Option<PathBuf>),
+    /// `None` is stdin.
+    DockerArchive(Option<PathBuf>),
+}
+
+fn from(text: &str) -> Result<From, String> {
+    let archive = |file: &str| (file != "-").then(|| PathBuf::from(file));
+    match text.split_once(':') {
+        None if text == "daemon" => Ok(From::Daemon),
+        Some(("oci", folder)) if !folder.is_empty() => Ok(From::Oci(PathBuf::from(folder))),
+        Some(("oci-archive", file)) if !file.is_empty() => Ok(From::OciArchive(archive(file))),
+        Some(("docker-archive", file)) if !file.is_empty() => Ok(From::DockerArchive(archive(file))),
+        _ => Err("it is daemon, oci:DIR, oci-archive:FILE or docker-archive:FILE".to_owned()),
+    }
+}
+
+fn also(text: &str) -> Result<String, String> {
+    if image_reference::is_tag(text) { Ok(text.to_owned()) } else { Err("it is no tag".to_owned()) }
+}
+
+/// docker's own folder.
+fn docker_folder() -> Option<PathBuf> {
+    environment::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| environment::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")))
+}
+
+fn engine_settings() -> Settings {
+    Settings {
+        host: environment::var("DOCKER_HOST"),
+        tls_verify: environment::var("DOCKER_TLS_VERIFY").is_some(),
+        certificates: environment::var_os("DOCKER_CERT_PATH").map(PathBuf::from),
+        certificates_of_dind: environment::var_os("DOCKER_TLS_CERTDIR").map(PathBuf::from),
+        context: environment::var("DOCKER_CONTEXT"),
+        folder: docker_folder(),
     }
 }
 

@@ -1,16 +1,21 @@
 //! Who we are to a registry, in docker's order after our own.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use step::Secret;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use crate::error::PushError;
+
+/// How long a credential helper may take; some refresh a token over the network.
+const HELPER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A user name and a password, and where they were found.
 #[derive(Debug, Clone)]
@@ -19,6 +24,8 @@ pub struct Credentials {
     pub username: String,
     /// The password or token.
     pub password: Secret,
+    /// Whether the password is a refresh token (docker's "identity token") to be exchanged at the token server.
+    pub is_identity_token: bool,
     /// Where they come from, for messages.
     pub source: String,
 }
@@ -65,7 +72,7 @@ struct HelperAnswer {
 
 impl Sources {
     /// The credentials for a registry, or none: it may be open to everybody.
-    pub fn for_registry(&self, registry: &str) -> Result<Option<Credentials>, PushError> {
+    pub async fn for_registry(&self, registry: &str) -> Result<Option<Credentials>, PushError> {
         if let Some(given) = &self.given {
             return Ok(Some(given.clone()));
         }
@@ -83,12 +90,13 @@ impl Sources {
             return Ok(Some(Credentials {
                 username,
                 password: key.clone(),
+                is_identity_token: false,
                 source: "SERVICE_ACCOUNT_KEY".to_owned(),
             }));
         }
         if let Some(text) = &self.auth_config {
             let config = parse(text.expose(), "DOCKER_AUTH_CONFIG")?;
-            if let Some(found) = config.find(registry, "DOCKER_AUTH_CONFIG")? {
+            if let Some(found) = config.find(registry, "DOCKER_AUTH_CONFIG").await? {
                 return Ok(Some(found));
             }
         }
@@ -96,7 +104,7 @@ impl Sources {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|cause| PushError::File { path: shown.clone(), cause: cause.to_string() })?;
-        parse(&text, &shown)?.find(registry, &shown)
+        parse(&text, &shown)?.find(registry, &shown).await
     }
 }
 
@@ -108,11 +116,11 @@ fn parse(text: &str, path: &str) -> Result<DockerConfig, PushError> {
 
 impl DockerConfig {
     /// docker's order: the registry's helper, the store for all, then what stands in the file.
-    fn find(&self, registry: &str, source: &str) -> Result<Option<Credentials>, PushError> {
+    async fn find(&self, registry: &str, source: &str) -> Result<Option<Credentials>, PushError> {
         let names = names_of(registry);
         if let Some(helper) =
             names.iter().find_map(|name| self.cred_helpers.get(name)).or(self.creds_store.as_ref())
-            && let Some(found) = ask_helper(helper, registry)?
+            && let Some(found) = ask_helper(helper, registry).await?
         {
             return Ok(Some(found));
         }
@@ -137,14 +145,20 @@ impl AuthEntry {
             Some((username, password)) => (username.to_owned(), password.trim_end_matches('\0').to_owned()),
             None => (self.username.clone(), self.password.clone()),
         };
-        let password = if self.identitytoken.is_empty() { password } else { self.identitytoken.clone() };
+        let is_identity_token = !self.identitytoken.is_empty();
+        let password = if is_identity_token { self.identitytoken.clone() } else { password };
         let known = !username.is_empty() || !password.is_empty();
-        known.then(|| Credentials { username, password: Secret::new(password), source: source.to_owned() })
+        known.then(|| Credentials {
+            username,
+            password: Secret::new(password),
+            is_identity_token,
+            source: source.to_owned(),
+        })
     }
 }
 
 /// Asks `docker-credential-NAME get`, the protocol of docker's credential helpers.
-fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, PushError> {
+async fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, PushError> {
     let program = format!("docker-credential-{name}");
     let failed = |problem: String| PushError::Helper { program: program.clone(), problem };
     let mut child = Command::new(&program)
@@ -152,13 +166,20 @@ fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, PushErr
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(format!("can't be started: {error}; is it installed and on PATH?")))?;
+    // docker hub stands under the address of its first API.
+    let key =
+        if registry == image_reference::DEFAULT_REGISTRY { "https://index.docker.io/v1/" } else { registry };
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its input has answered already.
-        let _ = stdin.write_all(registry.as_bytes());
+        let _ = stdin.write_all(key.as_bytes()).await;
     }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    let output = tokio::time::timeout(HELPER_PATIENCE, child.wait_with_output())
+        .await
+        .map_err(|_| failed(format!("did not answer within {} s", HELPER_PATIENCE.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         return if said.contains("credentials not found") {
@@ -169,7 +190,13 @@ fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, PushErr
     }
     let answer: HelperAnswer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed("did not answer with JSON".to_owned()))?;
-    Ok(Some(Credentials { username: answer.username, password: Secret::new(answer.secret), source: program }))
+    Ok(Some(Credentials {
+        // Instead of a user some helpers name the kind of their secret.
+        is_identity_token: answer.username == "<token>",
+        username: answer.username,
+        password: Secret::new(answer.secret),
+        source: program,
+    }))
 }
 
 #[cfg(test)]
@@ -180,31 +207,32 @@ mod tests {
         Sources { auth_config: Some(Secret::new(config)), ..Sources::default() }
     }
 
-    #[test]
-    fn a_password_may_have_colons() {
+    #[tokio::test]
+    async fn a_password_may_have_colons() {
         let auth = STANDARD.encode("robot:pass:word~?>");
         let config = format!(r#"{{"auths": {{"https://registry.test": {{"auth": "{auth}"}}}}}}"#);
-        let found = sources(&config).for_registry("registry.test").unwrap().unwrap();
+        let found = sources(&config).for_registry("registry.test").await.unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.password.expose()), ("robot", "pass:word~?>"));
-        assert!(sources(&config).for_registry("other.test").unwrap().is_none());
+        assert!(sources(&config).for_registry("other.test").await.unwrap().is_none());
     }
 
-    #[test]
-    fn gitlabs_are_for_gitlabs_registry_alone() {
+    #[tokio::test]
+    async fn gitlabs_are_for_gitlabs_registry_alone() {
         let credentials = Credentials {
             username: "ci".into(),
             password: Secret::new("job-token"),
+            is_identity_token: false,
             source: "CI_REGISTRY".into(),
         };
         let sources = Sources { gitlab: Some(("registry.test".into(), credentials)), ..Sources::default() };
-        assert!(sources.for_registry("registry.test").unwrap().is_some());
-        assert!(sources.for_registry("elsewhere.test").unwrap().is_none());
+        assert!(sources.for_registry("registry.test").await.unwrap().is_some());
+        assert!(sources.for_registry("elsewhere.test").await.unwrap().is_none());
     }
 
-    #[test]
-    fn a_broken_file_is_named_without_its_content() {
+    #[tokio::test]
+    async fn a_broken_file_is_named_without_its_content() {
         let error =
-            sources(r#"{"auths": {"x": {"auth": "c2VjcmV0"#).for_registry("x").unwrap_err().to_string();
+            sources(r#"{"auths": {"x": {"auth": "c2VjcmV0"#).for_registry("x").await.unwrap_err().to_string();
         assert!(error.contains("DOCKER_AUTH_CONFIG") && !error.contains("c2VjcmV0"), "{error}");
     }
 }

@@ -11,6 +11,9 @@ pub enum PushError {
     /// A reference with a digest names what is there, not what is to be pushed.
     #[error("`{0}` has a digest: a push needs a tag")]
     Pinned(String),
+    /// Several images can't be read from one stdin.
+    #[error("one image at a time can be read from stdin")]
+    OneStdin,
     /// Nothing was named.
     #[error("no image reference was given")]
     NoReference,
@@ -55,7 +58,7 @@ pub enum PushError {
         message: String,
     },
     /// The registry wants other credentials.
-    #[error("{registry} refused {tried} for {repository}")]
+    #[error("{registry} refused {tried} for {repository}{said}")]
     Unauthorized {
         /// Its host.
         registry: String,
@@ -63,7 +66,34 @@ pub enum PushError {
         repository: String,
         /// Which credentials were tried, by their source.
         tried: String,
+        /// `: ` and the registry's words, if it had any.
+        said: String,
     },
+    /// An upload broke off, and its bytes can't be had again from what is kept of them.
+    #[error("{0}, and its bytes are gone")]
+    Interrupted(String),
+    /// A file or a stream is not the image that it should be.
+    #[error("{name}: {problem}")]
+    Archive {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A layer is another one than the image's configuration says.
+    #[error("{name}: the content of {path} is not the layer that the configuration names")]
+    Mismatch {
+        /// The file.
+        name: String,
+        /// The layer in it.
+        path: String,
+    },
+    /// A layer could not be compressed.
+    #[error("can't compress a layer: {0}")]
+    Compression(String),
+    /// TLS could not be set up.
+    #[error("can't set up TLS: {0}")]
+    Tls(String),
     /// The registry refused for another reason.
     #[error("{registry} refused {repository}: {message}")]
     Refused {
@@ -87,11 +117,33 @@ pub enum PushError {
 }
 
 impl PushError {
+    /// The registry can't be reached, or fails for now.
+    pub fn unreachable(registry: &str, message: impl Into<String>) -> Self {
+        Self::Unreachable { registry: registry.to_owned(), message: message.into() }
+    }
+
+    /// A file that can't be read, or is not what it should be.
+    pub fn file(path: &std::path::Path, cause: impl std::fmt::Display) -> Self {
+        Self::File { path: path.display().to_string(), cause: cause.to_string() }
+    }
+
+    /// Whether the registry could not prove who it is, which no retry mends.
+    pub fn is_about_certificates(&self) -> bool {
+        matches!(self, Self::Unreachable { message, .. } if message.contains("certificate"))
+    }
+
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Reference(_) | Self::Pinned(_) | Self::NoReference => FailureKind::Usage,
-            Self::File { .. } | Self::NoImage(_) => FailureKind::Input,
-            Self::NoEngine(_) | Self::Unreachable { .. } | Self::Unconfirmed { .. } => FailureKind::Transient,
+            Self::Reference(_) | Self::Pinned(_) | Self::NoReference | Self::OneStdin => FailureKind::Usage,
+            Self::File { .. } | Self::NoImage(_) | Self::Archive { .. } | Self::Mismatch { .. } => {
+                FailureKind::Input
+            }
+            Self::Unreachable { message, .. } if message.contains("certificate") => FailureKind::Refused,
+            Self::NoEngine(_)
+            | Self::Unreachable { .. }
+            | Self::Interrupted(_)
+            | Self::Unconfirmed { .. } => FailureKind::Transient,
+            Self::Compression(_) | Self::Tls(_) => FailureKind::Internal,
             Self::Engine { transient, .. } if *transient => FailureKind::Transient,
             Self::Engine { .. } | Self::Refused { .. } => FailureKind::Refused,
             Self::Helper { .. } | Self::Unauthorized { .. } => FailureKind::Auth,
@@ -116,6 +168,7 @@ impl PushError {
             Self::Unreachable { .. } => {
                 "check that the registry is up and reachable from here, then try again"
             }
+            Self::Interrupted(_) => "try again: what has arrived whole is not sent again",
             Self::Unconfirmed { .. } => "somebody else may have pushed the same tag meanwhile: try again",
             _ => return None,
         })

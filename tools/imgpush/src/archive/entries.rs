@@ -1,0 +1,140 @@
+//! A tar archive, read once on a thread of its own.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Documents, LARGEST_DOCUMENT};
+use crate::compress::BLOCK;
+use crate::digest::Hasher;
+use crate::error::PushError;
+
+/// The entries of an archive, in its order.
+pub(super) type Entries = mpsc::Receiver<Result<Entry, PushError>>;
+
+/// A file or a link in an archive.
+pub struct Entry {
+    /// Its path, without a leading `./`.
+    pub path: String,
+    /// Where it leads, for a link: a path in the archive.
+    pub link: Option<String>,
+    /// Its bytes.
+    pub size: u64,
+    /// Its content in blocks of [`BLOCK`] bytes. Dropped before the end, the rest is skipped.
+    pub blocks: mpsc::Receiver<Result<Bytes, PushError>>,
+    /// The digest of the content, if it was read to its end.
+    pub digest: oneshot::Receiver<String>,
+}
+
+/// Opens an archive.
+pub fn open(file: &Path) -> Result<File, PushError> {
+    File::open(file).map_err(|cause| PushError::file(file, cause))
+}
+
+impl Entry {
+    /// Reads `input` on a thread.
+    pub fn read(input: impl Read + Send + 'static, name: String) -> Result<Entries, PushError> {
+        let (entries, receiver) = mpsc::channel(1);
+        std::thread::Builder::new()
+            .name("archive".to_owned())
+            .spawn(move || {
+                let mut archive = tar::Archive::new(input);
+                if let Err(cause) = read_entries(&mut archive, &entries) {
+                    let _ =
+                        entries.blocking_send(Err(PushError::Archive { name, problem: cause.to_string() }));
+                }
+            })
+            .map_err(|cause| PushError::Compression(cause.to_string()))?;
+        Ok(receiver)
+    }
+}
+
+fn read_entries(
+    archive: &mut tar::Archive<impl Read>,
+    entries: &mpsc::Sender<Result<Entry, PushError>>,
+) -> io::Result<()> {
+    let mut seen = false;
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        seen = true;
+        let kind = entry.header().entry_type();
+        let path = normal(&entry.path()?);
+        let parent = Path::new(&path).parent().unwrap_or_else(|| Path::new(""));
+        let link = match entry.link_name()? {
+            Some(target) if kind.is_symlink() => Some(normal(&parent.join(target))),
+            Some(target) if kind.is_hard_link() => Some(normal(&target)),
+            _ => None,
+        };
+        if !kind.is_file() && link.is_none() {
+            continue;
+        }
+        let (blocks, block_receiver) = mpsc::channel(2);
+        let (digest, digest_receiver) = oneshot::channel();
+        let size = entry.size();
+        let told = Entry { path, link, size, blocks: block_receiver, digest: digest_receiver };
+        if entries.blocking_send(Ok(told)).is_err() {
+            return Ok(());
+        }
+        let mut hasher = Hasher::new();
+        let mut read = 0;
+        loop {
+            let mut block = Vec::with_capacity(BLOCK.min(usize::try_from(size - read).unwrap_or(BLOCK)));
+            entry.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+            if block.is_empty() {
+                break;
+            }
+            hasher.update(&block);
+            read += block.len() as u64;
+            if blocks.blocking_send(Ok(block.into())).is_err() {
+                break;
+            }
+        }
+        if read == size {
+            let _ = digest.send(hasher.finish());
+        }
+    }
+    // Only what ends as a tar does is whole; tar itself takes an empty stream for an empty archive.
+    if seen { Ok(()) } else { Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty")) }
+}
+
+/// A path without `.`, `..` and a leading `/`.
+fn normal(path: &Path) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::ParentDir => {
+                parts.pop();
+            }
+            _ => {}
+        }
+    }
+    parts.join("/")
+}
+
+/// The documents of an archive file, without reading its layers.
+pub fn documents_of(file: &Path) -> Result<Documents, PushError> {
+    let failed = |cause: io::Error| PushError::Archive {
+        name: file.display().to_string(),
+        problem: cause.to_string(),
+    };
+    let mut archive = tar::Archive::new(open(file)?);
+    let mut documents = Documents::new();
+    for entry in archive.entries_with_seek().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        let path = normal(&entry.path().map_err(failed)?);
+        if !entry.header().entry_type().is_file() || entry.size() > LARGEST_DOCUMENT {
+            continue;
+        }
+        let mut content = [0; 1];
+        if entry.read(&mut content).map_err(failed)? == 1 && matches!(content[0], b'{' | b'[') {
+            let mut content = content.to_vec();
+            entry.read_to_end(&mut content).map_err(failed)?;
+            documents.insert(path, content.into());
+        }
+    }
+    Ok(documents)
+}

@@ -1,0 +1,34 @@
+//! Images in files and streams: what `docker save` writes, OCI image layouts, and archives of them.
+
+mod entries;
+mod folder;
+mod graph;
+mod saved;
+mod unpack;
+
+pub use entries::{Entry, documents_of, open};
+pub use folder::Folder;
+pub use graph::{Graph, graph, root};
+pub use saved::{Saved, saved};
+pub use unpack::{Expected, Unpacked, Work, unpack};
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+/// The JSON documents of an archive, by their path in it.
+pub type Documents = HashMap<String, Bytes>;
+
+/// No document of an image is larger; what is larger is a layer.
+pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+
+/// Where an OCI layout keeps a blob.
+pub fn blob_path(digest: &str) -> String {
+    format!("blobs/{}", digest.replacen(':', "/", 1))
+}
+
+/// The digest of the blob at a path of an OCI layout.
+pub fn blob_digest(path: &str) -> Option<String> {
+    let digest = path.strip_prefix("blobs/")?.replacen('/', ":", 1);
+    crate::digest::is_digest(&digest).then_some(digest)
+}

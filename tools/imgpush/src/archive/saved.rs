@@ -1,0 +1,78 @@
+//! What `docker save` says of the images in its archive: `manifest.json`.
+
+use image_reference::ImageReference;
+use serde::Deserialize;
+
+use super::Documents;
+use crate::digest;
+use crate::error::PushError;
+
+/// One image of a `docker save` archive.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// The configuration's bytes.
+    pub config: bytes::Bytes,
+    /// Their digest, which is the image's id.
+    pub id: String,
+    /// The layers' diff ids, lowest first.
+    pub diff_ids: Vec<String>,
+    /// The layers' paths in the archive, in the same order.
+    pub layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Vec<String>,
+}
+
+/// The image that a reference means: the only one, or the one of its name.
+pub fn saved(
+    documents: &Documents,
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+) -> Result<Saved, PushError> {
+    let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
+    let list = documents
+        .get("manifest.json")
+        .ok_or_else(|| damaged("it has no manifest.json, so `docker save` did not write it".to_owned()))?;
+    let items: Vec<Item> =
+        serde_json::from_slice(list).map_err(|cause| damaged(format!("manifest.json: {cause}")))?;
+    let wanted = format!("{}:{tag}", image.repository());
+    let tags = |item: &Item| item.repo_tags.clone().unwrap_or_default();
+    let item = match items.as_slice() {
+        [only] => only,
+        several => several.iter().find(|item| tags(item).contains(&wanted)).ok_or_else(|| {
+            let there: Vec<String> = several.iter().flat_map(tags).collect();
+            damaged(format!("it has {} images, and none is {wanted}: {}", several.len(), there.join(", ")))
+        })?,
+    };
+    let config = documents
+        .get(&item.config)
+        .ok_or_else(|| damaged(format!("there is no configuration {}", item.config)))?
+        .clone();
+    let parsed: Config =
+        serde_json::from_slice(&config).map_err(|cause| damaged(format!("{}: {cause}", item.config)))?;
+    let diff_ids = parsed.rootfs.diff_ids;
+    if diff_ids.len() != item.layers.len() {
+        let problem = format!("{} layers, but {} diff ids", item.layers.len(), diff_ids.len());
+        return Err(damaged(problem));
+    }
+    Ok(Saved { id: digest::of(&config), config, diff_ids, layers: item.layers.clone() })
+}

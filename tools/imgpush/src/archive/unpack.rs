@@ -1,0 +1,192 @@
+//! The layers of a stream, sent as they go by.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::entries::{Entries, Entry};
+use super::{Documents, LARGEST_DOCUMENT, blob_digest};
+use crate::compress;
+use crate::error::PushError;
+use crate::layers::Known;
+use crate::progress::Progress;
+use crate::registry::{Descriptor, MediaType, Pieces, Repository};
+
+/// Layers on their way at once: one that is read, and one that ends meanwhile.
+const AT_ONCE: usize = 2;
+
+/// What is known of an archive before it is read.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// The diff ids of the layers at these paths.
+    pub by_path: HashMap<String, String>,
+    /// The diff id of a layer in any other folder.
+    pub otherwise: Option<String>,
+}
+
+/// What is to be done with the layers, and how.
+#[derive(Clone)]
+pub struct Work {
+    /// Where they go.
+    pub repository: Arc<Repository>,
+    /// What the registry is known to have.
+    pub known: Arc<Known>,
+    /// Whether layers that are not compressed are to be.
+    pub compress: bool,
+    /// How well: 1 to 12.
+    pub level: u8,
+    /// On how many threads.
+    pub threads: usize,
+    /// Who tells how far it is.
+    pub progress: Progress,
+}
+
+/// A layer of the archive that the registry has now.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// What the manifest says of it.
+    pub descriptor: Descriptor,
+    /// The digest of what it unpacks to, unless it was compressed in the archive.
+    pub diff_id: Option<String>,
+}
+
+/// What an archive held.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// Its documents.
+    pub documents: Documents,
+    /// Its layers, by path.
+    pub layers: HashMap<String, Layer>,
+    /// Bytes that went over the wire.
+    pub sent: u64,
+}
+
+impl Expected {
+    fn diff_id(&self, path: &str) -> Option<&String> {
+        self.by_path.get(path).or_else(|| self.otherwise.as_ref().filter(|_| path.ends_with("/layer.tar")))
+    }
+}
+
+/// Reads an archive to its end, and sends its layers on the way.
+pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> Result<Unpacked, PushError> {
+    let mut unpacked = Unpacked::default();
+    let mut links = Vec::new();
+    let mut tasks: JoinSet<Result<(String, Layer, u64), PushError>> = JoinSet::new();
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(entry) = entries.recv().await {
+        let mut entry = entry?;
+        if let Some(target) = entry.link.take() {
+            links.push((entry.path, target));
+            continue;
+        }
+        let first = match entry.blocks.recv().await {
+            None => continue,
+            Some(first) => first?,
+        };
+        if entry.size <= LARGEST_DOCUMENT && matches!(first.first(), Some(b'{' | b'[')) {
+            let mut content = BytesMut::from(first);
+            while let Some(block) = entry.blocks.recv().await {
+                content.extend_from_slice(&block?);
+            }
+            unpacked.documents.insert(entry.path, content.freeze());
+            continue;
+        }
+        let is_layer = entry.path.starts_with("blobs/")
+            || [".tar", ".tar.gz", ".tgz"].iter().any(|ending| entry.path.ends_with(ending));
+        if !is_layer {
+            continue;
+        }
+        let place = Arc::clone(&places).acquire_owned().await;
+        let diff_id = expected.diff_id(&entry.path).cloned();
+        let work = work.clone();
+        tasks.spawn(async move {
+            let _place = place;
+            let path = entry.path.clone();
+            let (layer, sent) = send(entry, first, diff_id, &work).await?;
+            Ok((path, layer, sent))
+        });
+        while let Some(done) = tasks.try_join_next() {
+            keep(done, &mut unpacked)?;
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        keep(done, &mut unpacked)?;
+    }
+    for (path, target) in links {
+        if let Some(layer) = unpacked.layers.get(&target).cloned() {
+            unpacked.layers.insert(path, layer);
+        }
+    }
+    Ok(unpacked)
+}
+
+type Sent = Result<Result<(String, Layer, u64), PushError>, tokio::task::JoinError>;
+
+fn keep(done: Sent, unpacked: &mut Unpacked) -> Result<(), PushError> {
+    let (path, layer, sent) = done.map_err(|error| PushError::Compression(error.to_string()))??;
+    unpacked.sent += sent;
+    unpacked.layers.insert(path, layer);
+    Ok(())
+}
+
+/// Sees to it that the registry has a layer; the bytes that it took.
+async fn send(
+    entry: Entry,
+    first: Bytes,
+    expected: Option<String>,
+    work: &Work,
+) -> Result<(Layer, u64), PushError> {
+    let named = blob_digest(&entry.path);
+    let is_compressed = first.starts_with(&[0x1f, 0x8b]) || first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let media_type = if first.starts_with(&[0x28, 0xb5]) {
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    } else {
+        MediaType::DOCKER_LAYER
+    };
+    let as_it_is = is_compressed || !work.compress;
+    let label = expected.as_ref().or(named.as_ref()).unwrap_or(&entry.path).clone();
+    let short = label.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    if as_it_is {
+        if let Some(digest) = &named
+            && work.repository.has_blob(digest).await?
+        {
+            work.progress.note(&format!("{short}: already there"));
+            let descriptor = Descriptor::new(media_type, entry.size, digest.clone());
+            return Ok((Layer { descriptor, diff_id: None }, 0));
+        }
+    } else if let Some(diff_id) = &expected
+        && let Some(descriptor) = work.known.find(diff_id, &work.repository).await?
+    {
+        work.progress.note(&format!("{short}: already there"));
+        return Ok((Layer { descriptor, diff_id: Some(diff_id.clone()) }, 0));
+    }
+    let bar = work.progress.layer(&short, entry.size);
+    let rest = entry.blocks;
+    let blocks = stream::once(async move { Ok(first) })
+        .chain(stream::unfold(rest, |mut rest| async move { rest.recv().await.map(|block| (block, rest)) }));
+    let counted = blocks.inspect(move |block| {
+        if let Ok(block) = block {
+            bar.add(block.len() as u64);
+        }
+    });
+    let pieces: Pieces<'_> = if as_it_is {
+        Box::pin(counted)
+    } else {
+        Box::pin(compress::gzip(counted, work.level, work.threads))
+    };
+    let uploaded = work.repository.upload(pieces).await?;
+    let content = entry.digest.await.map_err(|_| PushError::Archive {
+        name: entry.path.clone(),
+        problem: "it ends before its size".to_owned(),
+    })?;
+    if let Some(stated) = named.filter(|stated| *stated != content) {
+        let problem = format!("its content has the digest {content}, not {stated}");
+        return Err(PushError::Archive { name: entry.path, problem });
+    }
+    let descriptor = Descriptor::new(media_type, uploaded.size, uploaded.digest);
+    Ok((Layer { descriptor, diff_id: (!is_compressed).then_some(content) }, uploaded.sent))
+}

@@ -1,0 +1,227 @@
+//! An image, straight from where it is to the registry.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use bytes::{Buf as _, Bytes};
+use futures_util::StreamExt as _;
+use image_reference::ImageReference;
+use serde_json::json;
+
+use crate::archive::{
+    Entry, Expected, Folder, Graph, Saved, Unpacked, Work, blob_path, graph, open, root, saved, unpack,
+};
+use crate::engine::{Engine, LocalImage, expected_paths};
+use crate::error::PushError;
+use crate::registry::{Descriptor, MediaType, Repository};
+
+/// A manifest whose layers the registry has, ready to be put under a tag.
+#[derive(Debug)]
+pub struct Ready {
+    /// Its digest.
+    pub digest: String,
+    /// What kind it is.
+    pub media_type: String,
+    /// Its bytes.
+    pub body: Bytes,
+    /// Bytes of layers that went over the wire.
+    pub sent: u64,
+}
+
+/// Sends what an engine's image needs.
+pub async fn from_engine(
+    engine: &Engine,
+    local: &LocalImage,
+    image: &ImageReference,
+    tag: &str,
+    work: &Work,
+) -> Result<Ready, PushError> {
+    let reference = format!("{}:{tag}", image.repository());
+    let expected =
+        Expected { by_path: expected_paths(&local.diff_ids), otherwise: local.diff_ids.last().cloned() };
+    let name = format!("the engine's export of {reference}");
+    let mut pieces = Box::pin(engine.export(&reference));
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(async move {
+        while let Some(piece) = pieces.next().await {
+            let failed = piece.is_err();
+            if sender.send(piece).await.is_err() || failed {
+                break;
+            }
+        }
+    });
+    let entries = Entry::read(Arriving { receiver, rest: Bytes::new() }, name.clone())?;
+    let unpacked = unpack(entries, &expected, work).await?;
+    finish_saved(unpacked, image, tag, &name, &work.repository).await
+}
+
+/// Sends what an image in a `docker save` archive needs; `None` is stdin.
+pub async fn from_docker_archive(
+    file: Option<&PathBuf>,
+    known: Option<&Saved>,
+    image: &ImageReference,
+    tag: &str,
+    work: &Work,
+) -> Result<Ready, PushError> {
+    let expected = known.map_or_else(Expected::default, |saved| Expected {
+        by_path: saved.layers.iter().cloned().zip(saved.diff_ids.iter().cloned()).collect(),
+        otherwise: None,
+    });
+    let (input, name) = input(file)?;
+    let unpacked = unpack(Entry::read(input, name.clone())?, &expected, work).await?;
+    finish_saved(unpacked, image, tag, &name, &work.repository).await
+}
+
+/// Sends what an image in an archive of an OCI layout needs; `None` is stdin.
+pub async fn from_oci_archive(
+    file: Option<&PathBuf>,
+    image: &ImageReference,
+    tag: &str,
+    work: &Work,
+) -> Result<Ready, PushError> {
+    let (input, name) = input(file)?;
+    let unpacked = unpack(Entry::read(input, name.clone())?, &Expected::default(), work).await?;
+    finish_layout(unpacked, image, tag, &name, &work.repository).await
+}
+
+/// Sends what an image in a folder with an OCI layout needs.
+pub async fn from_folder(folder: &Folder, graph: Graph, work: &Work) -> Result<Ready, PushError> {
+    let mut sent = 0;
+    for blob in &graph.blobs {
+        if work.repository.has_blob(&blob.digest).await? {
+            continue;
+        }
+        let bar = work.progress.layer(&blob.digest[7..19], blob.size);
+        let pieces = folder.blob(&blob.digest).await?.inspect(move |piece| {
+            if let Ok(piece) = piece {
+                bar.add(piece.len() as u64);
+            }
+        });
+        let uploaded = work.repository.upload(Box::pin(pieces)).await?;
+        if uploaded.digest != blob.digest {
+            return Err(PushError::Archive {
+                name: folder.0.display().to_string(),
+                problem: format!("the content of {} is not what its digest says", blob.digest),
+            });
+        }
+        sent += uploaded.sent;
+    }
+    put_children(graph, &work.repository, sent).await
+}
+
+/// Makes the manifest of a saved image whose layers are in the registry.
+async fn finish_saved(
+    unpacked: Unpacked,
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+    repository: &Repository,
+) -> Result<Ready, PushError> {
+    let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
+    let saved = saved(&unpacked.documents, image, tag, name)?;
+    let mut layers = Vec::with_capacity(saved.layers.len());
+    let mut compressed_already = !saved.layers.is_empty();
+    for (path, diff_id) in saved.layers.iter().zip(&saved.diff_ids) {
+        let layer = unpacked.layers.get(path).ok_or_else(|| damaged(format!("there is no {path}")))?;
+        match &layer.diff_id {
+            Some(found) if found != diff_id => {
+                return Err(PushError::Mismatch { name: name.to_owned(), path: path.clone() });
+            }
+            Some(_) => compressed_already = false,
+            None => {}
+        }
+        layers.push(layer.descriptor.clone());
+    }
+    // The containerd store keeps the manifest that it was given, with the digest that people know.
+    if compressed_already && unpacked.documents.contains_key("index.json") {
+        return finish_layout(unpacked, image, tag, name, repository).await;
+    }
+    let config = Descriptor::new(MediaType::DOCKER_CONFIG, saved.config.len() as u64, saved.id.clone());
+    let config_sent = if repository.put_blob(saved.config.clone()).await? { config.size } else { 0 };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::DOCKER_MANIFEST,
+        "config": config,
+        "layers": layers,
+    });
+    let body = Bytes::from(manifest.to_string());
+    Ok(Ready {
+        digest: crate::digest::of(&body),
+        media_type: MediaType::DOCKER_MANIFEST.to_owned(),
+        body,
+        sent: unpacked.sent + config_sent,
+    })
+}
+
+/// Puts what a layout's image needs besides its layers.
+async fn finish_layout(
+    unpacked: Unpacked,
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+    repository: &Repository,
+) -> Result<Ready, PushError> {
+    let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
+    let index = unpacked
+        .documents
+        .get("index.json")
+        .ok_or_else(|| damaged("it has no index.json, so it is no OCI layout".to_owned()))?;
+    let root = root(index, image, tag, name)?;
+    let documents = &unpacked.documents;
+    let graph = graph(&root, name, &|digest| Ok(documents.get(&blob_path(digest)).cloned()))?;
+    let mut sent = unpacked.sent;
+    for blob in &graph.blobs {
+        let path = blob_path(&blob.digest);
+        if unpacked.layers.contains_key(&path) {
+            continue;
+        }
+        match documents.get(&path) {
+            Some(content) if crate::digest::of(content) == blob.digest => {
+                sent += if repository.put_blob(content.clone()).await? { blob.size } else { 0 };
+            }
+            Some(_) => return Err(damaged(format!("the content of {path} is not what its digest says"))),
+            None if repository.has_blob(&blob.digest).await? => {}
+            None => return Err(damaged(format!("there is no {path}"))),
+        }
+    }
+    put_children(graph, repository, sent).await
+}
+
+/// Puts the manifests that an index names; the last one is ready for its tag.
+async fn put_children(mut graph: Graph, repository: &Repository, sent: u64) -> Result<Ready, PushError> {
+    let Some((top, body)) = graph.manifests.pop() else {
+        return Err(PushError::Compression("an image without a manifest".to_owned()));
+    };
+    for (child, body) in graph.manifests {
+        repository.put_manifest(&child.digest, &child.media_type, body).await?;
+    }
+    Ok(Ready { digest: top.digest, media_type: top.media_type, body, sent })
+}
+
+fn input(file: Option<&PathBuf>) -> Result<(Box<dyn Read + Send>, String), PushError> {
+    Ok(match file {
+        Some(file) => (Box::new(open(file)?), file.display().to_string()),
+        None => (Box::new(io::stdin()), "the archive on stdin".to_owned()),
+    })
+}
+
+/// Bytes that arrive asynchronously, for a reader on a thread.
+struct Arriving {
+    receiver: tokio::sync::mpsc::Receiver<Result<Bytes, PushError>>,
+    rest: Bytes,
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.receiver.blocking_recv() {
+                None => return Ok(0),
+                Some(Ok(bytes)) => self.rest = bytes,
+                Some(Err(error)) => return Err(io::Error::other(error)),
+            }
+        }
+        let size = buffer.len().min(self.rest.len());
+        self.rest.copy_to_slice(&mut buffer[..size]);
+        Ok(size)
+    }
+}

@@ -1,0 +1,147 @@
+//! Where the container engine is, as the docker client finds it.
+
+use std::path::{Path, PathBuf};
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use serde::Deserialize;
+
+use crate::digest;
+use crate::error::PushError;
+
+/// Seconds that the engine may take to begin an answer. An engine writes a whole export to its disk before the
+/// first byte, so this is long.
+const PATIENCE: u64 = 1800;
+
+/// What decides where the engine is.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `DOCKER_HOST`.
+    pub host: Option<String>,
+    /// Whether `DOCKER_TLS_VERIFY` is set.
+    pub tls_verify: bool,
+    /// `DOCKER_CERT_PATH`.
+    pub certificates: Option<PathBuf>,
+    /// `DOCKER_TLS_CERTDIR`, which images of docker in docker set.
+    pub certificates_of_dind: Option<PathBuf>,
+    /// `DOCKER_CONTEXT`.
+    pub context: Option<String>,
+    /// docker's own folder, `~/.docker` or `DOCKER_CONFIG`.
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    current_context: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Context {
+    endpoints: Endpoints,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    docker: Endpoint,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    host: String,
+}
+
+impl Settings {
+    /// A connection, not used yet.
+    pub fn connect(&self) -> Result<Docker, PushError> {
+        let (host, certificates) = self.endpoint()?;
+        let failed = |error: bollard::errors::Error| PushError::NoEngine(format!("{host}: {error}"));
+        if let Some(socket) = host.strip_prefix("unix://") {
+            return Docker::connect_with_unix(socket, PATIENCE, API_DEFAULT_VERSION).map_err(failed);
+        }
+        if !["tcp://", "http://", "https://"].iter().any(|scheme| host.starts_with(scheme)) {
+            let problem = format!("{host}: only unix:// and tcp:// are understood");
+            return Err(PushError::NoEngine(problem));
+        }
+        match certificates {
+            Some(folder) => {
+                let file = |name: &str| folder.join(name);
+                let (key, certificate, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
+                if let Some(missing) = [&key, &certificate, &ca].into_iter().find(|file| !file.exists()) {
+                    return Err(PushError::NoEngine(format!(
+                        "{host} wants TLS, and there is no {}",
+                        missing.display()
+                    )));
+                }
+                Docker::connect_with_ssl(&host, &key, &certificate, &ca, PATIENCE, API_DEFAULT_VERSION)
+                    .map_err(failed)
+            }
+            None if host.ends_with(":2376") => Err(PushError::NoEngine(format!(
+                "{host} is docker's TLS port, but DOCKER_TLS_VERIFY is not set"
+            ))),
+            None => Docker::connect_with_http(&host, PATIENCE, API_DEFAULT_VERSION).map_err(failed),
+        }
+    }
+
+    /// The engine's address, and the folder of the certificates where TLS is meant.
+    fn endpoint(&self) -> Result<(String, Option<PathBuf>), PushError> {
+        if let Some(host) = &self.host {
+            let dind = self.certificates_of_dind.as_ref().map(|folder| folder.join("client"));
+            let certificates = if self.tls_verify {
+                self.certificates.clone().or_else(|| self.folder.clone())
+            } else {
+                dind.filter(|folder| host.ends_with(":2376") && folder.is_dir())
+            };
+            return Ok((host.clone(), certificates));
+        }
+        let default = (String::from("unix:///var/run/docker.sock"), None);
+        let Some(folder) = &self.folder else { return Ok(default) };
+        let current = || {
+            let text = std::fs::read(folder.join("config.json")).ok()?;
+            serde_json::from_slice::<Config>(&text).ok()?.current_context
+        };
+        match self.context.clone().or_else(current).filter(|name| !name.is_empty() && name != "default") {
+            Some(name) => context(folder, &name),
+            None => Ok(default),
+        }
+    }
+}
+
+/// The endpoint that `docker context` keeps under a name.
+fn context(folder: &Path, name: &str) -> Result<(String, Option<PathBuf>), PushError> {
+    let id = digest::of(name.as_bytes()).replace("sha256:", "");
+    let file = folder.join("contexts/meta").join(&id).join("meta.json");
+    let text = std::fs::read(&file).map_err(|cause| {
+        PushError::NoEngine(format!("no docker context `{name}` ({}: {cause})", file.display()))
+    })?;
+    let context: Context = serde_json::from_slice(&text).map_err(|cause| PushError::file(&file, cause))?;
+    let certificates = folder.join("contexts/tls").join(&id).join("docker");
+    Ok((context.endpoints.docker.host, Some(certificates).filter(|folder| folder.is_dir())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_found_under_the_digest_of_their_name() {
+        let home = std::env::temp_dir().join(format!("imgpush-context-{}", std::process::id()));
+        let meta = home.join("contexts/meta").join(&digest::of(b"far")[7..]);
+        std::fs::create_dir_all(&meta).unwrap();
+        std::fs::write(
+            meta.join("meta.json"),
+            r#"{"Endpoints": {"docker": {"Host": "tcp://far.test:2375"}}}"#,
+        )
+        .unwrap();
+        std::fs::write(home.join("config.json"), r#"{"currentContext": "far"}"#).unwrap();
+        let mut settings = Settings { folder: Some(home.clone()), ..Settings::default() };
+        assert_eq!(settings.endpoint().unwrap().0, "tcp://far.test:2375");
+        settings.host = Some("tcp://near.test:2375".into());
+        assert_eq!(settings.endpoint().unwrap(), ("tcp://near.test:2375".into(), None));
+        settings =
+            Settings { context: Some("gone".into()), folder: Some(home.clone()), ..Settings::default() };
+        assert!(settings.endpoint().unwrap_err().to_string().contains("no docker context `gone`"));
+        std::fs::remove_dir_all(home).unwrap();
+    }
+}

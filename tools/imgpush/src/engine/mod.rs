@@ -1,0 +1,238 @@
+//! The container engine that holds the image.
+
+mod endpoint;
+mod legacy_ids;
+
+use std::collections::HashMap;
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error as EngineError;
+use bollard::query_parameters::PushImageOptionsBuilder;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use image_reference::ImageReference;
+use step::Console;
+
+use crate::credentials::Credentials;
+use crate::error::PushError;
+
+pub use endpoint::Settings;
+
+/// A connection to the engine.
+pub struct Engine {
+    docker: Docker,
+}
+
+/// An image that the engine has.
+#[derive(Debug, Clone)]
+pub struct LocalImage {
+    /// The digest of its configuration, or of its manifest in the containerd store.
+    pub id: String,
+    /// The digests of its layers, uncompressed, lowest first.
+    pub diff_ids: Vec<String>,
+    /// Its layers' bytes, uncompressed.
+    pub size: u64,
+}
+
+/// How the engine's own push ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnginePush {
+    /// It says that it pushed, and what, if it says that.
+    Done {
+        /// The digest that it tells.
+        digest: Option<String>,
+        /// The bytes of the layers that it sent, as far as it tells.
+        sent: u64,
+    },
+    /// It was stopped, since it had more to send than it was allowed.
+    Stopped {
+        /// The bytes that it was going to send, uncompressed, as far as it had said.
+        sending: u64,
+    },
+}
+
+impl Engine {
+    /// Connects as the docker client does.
+    pub async fn connect(settings: &Settings) -> Result<Self, PushError> {
+        let docker = settings.connect()?.with_request_modifier(url_safe_authorization);
+        let docker = docker.negotiate_version().await.map_err(|error| no_engine(&error))?;
+        Ok(Self { docker })
+    }
+
+    /// What the engine knows of an image.
+    pub async fn image(&self, reference: &str) -> Result<LocalImage, PushError> {
+        let image = match self.docker.inspect_image(reference).await {
+            Ok(image) => image,
+            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
+                return Err(PushError::NoImage(reference.to_owned()));
+            }
+            Err(error) => return Err(no_engine(&error)),
+        };
+        Ok(LocalImage {
+            id: image.id.ok_or_else(|| PushError::NoImage(reference.to_owned()))?,
+            diff_ids: image.root_fs.and_then(|root| root.layers).unwrap_or_default(),
+            size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        })
+    }
+
+    /// The image as `docker save` writes it.
+    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, PushError>> + Send + use<> {
+        let docker = self.docker.clone();
+        let reference = reference.to_owned();
+        futures_util::stream::once(async move { docker.export_image(&reference).boxed() })
+            .flatten()
+            .map(|bytes| bytes.map_err(|error| PushError::NoEngine(error.to_string())))
+    }
+
+    /// Lets the engine push, as long as it does not send more than `most` bytes of layers (uncompressed).
+    pub async fn push(
+        &self,
+        image: &ImageReference,
+        tag: &str,
+        credentials: Option<&Credentials>,
+        most: Option<u64>,
+        console: &Console,
+    ) -> Result<EnginePush, PushError> {
+        let reference = format!("{}:{tag}", image.repository());
+        // Without a tag the engine would push every tag of the repository.
+        let options = PushImageOptionsBuilder::default().tag(tag).build();
+        let login = credentials.map(|credentials| login(credentials, image.registry()));
+        let mut progress = Box::pin(self.docker.push_image(&image.repository(), Some(options), login));
+        let mut digest = None;
+        // Layers have no names here; those that are sent at once hardly ever have the same number of bytes.
+        let mut layers: HashMap<i64, i64> = HashMap::new();
+        // An error may come after any number of good lines, so the stream is read to its end.
+        while let Some(line) = progress.next().await {
+            let line = match line {
+                Ok(line) => line,
+                // bollard stumbles over a line's end after the last line; the registry will be asked anyway.
+                Err(error) if digest.is_some() && error.to_string().contains("bytes remaining") => break,
+                Err(error) => return Err(engine_error(&reference, &error.to_string())),
+            };
+            if let Some(error) = line.error_detail.and_then(|detail| detail.message) {
+                return Err(engine_error(&reference, &error));
+            }
+            let Some(status) = line.status else { continue };
+            console.debug(&status);
+            if let Some(told) = digest_line(&status, tag) {
+                digest = Some(told);
+            }
+            if let Some(detail) = line.progress_detail.filter(|_| status == "Pushing")
+                && let (Some(current), Some(total)) = (detail.current, detail.total)
+            {
+                layers.insert(total, current.max(layers.get(&total).copied().unwrap_or_default()));
+                let sending: u64 = layers.keys().filter_map(|total| u64::try_from(*total).ok()).sum();
+                if most.is_some_and(|most| sending > most) {
+                    // The engine stops when nobody listens any more.
+                    return Ok(EnginePush::Stopped { sending });
+                }
+            }
+        }
+        let sent = layers.values().filter_map(|current| u64::try_from(*current).ok()).sum();
+        Ok(EnginePush::Done { digest, sent })
+    }
+}
+
+/// What the paths of an export's layers tell of their diff ids.
+pub fn expected_paths(diff_ids: &[String]) -> HashMap<String, String> {
+    let named = diff_ids
+        .iter()
+        .map(|diff_id| (format!("blobs/sha256/{}", diff_id.trim_start_matches("sha256:")), diff_id.clone()));
+    let folders = legacy_ids::folders(diff_ids)
+        .into_iter()
+        .map(|(folder, diff_id)| (format!("{folder}/layer.tar"), diff_id));
+    named.chain(folders).collect()
+}
+
+fn login(credentials: &Credentials, registry: Option<&str>) -> DockerCredentials {
+    let secret = Some(credentials.password.expose().to_owned());
+    let serveraddress = registry.map(ToOwned::to_owned);
+    if credentials.is_identity_token {
+        return DockerCredentials { identitytoken: secret, serveraddress, ..DockerCredentials::default() };
+    }
+    DockerCredentials {
+        username: Some(credentials.username.clone()),
+        password: secret,
+        serveraddress,
+        ..DockerCredentials::default()
+    }
+}
+
+/// The `TAG: digest: sha256:… size: N` that ends a push.
+fn digest_line(status: &str, tag: &str) -> Option<String> {
+    let rest = status.strip_prefix(tag)?.strip_prefix(": digest: ")?;
+    rest.split_whitespace().next().filter(|digest| digest.starts_with("sha256:")).map(ToOwned::to_owned)
+}
+
+fn no_engine(error: &EngineError) -> PushError {
+    use std::error::Error as _;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    PushError::NoEngine(text)
+}
+
+fn engine_error(reference: &str, message: &str) -> PushError {
+    let lower = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if says(&["does not exist locally", "tag does not exist"]) {
+        return PushError::NoImage(reference.to_owned());
+    }
+    let transient = says(&[
+        "toomanyrequests",
+        "429",
+        "timeout",
+        "refused",
+        "reset",
+        "eof",
+        "500 internal",
+        "502",
+        "503",
+        "504",
+        "unavailable",
+        "unknown: ",
+        "broken pipe",
+    ]);
+    PushError::Engine { reference: reference.to_owned(), message: message.to_owned(), transient }
+}
+
+/// The engine decodes `X-Registry-Auth` with the URL-safe alphabet and drops what it can't read, while
+/// bollard 0.21 encodes with the standard one: some passwords would not arrive.
+fn url_safe_authorization(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
+    for value in request
+        .headers_mut()
+        .iter_mut()
+        .filter(|(name, _)| *name == "x-registry-auth")
+        .map(|(_, value)| value)
+    {
+        let safe: Vec<u8> = value
+            .as_bytes()
+            .iter()
+            .map(|&c| match c {
+                b'+' => b'-',
+                b'/' => b'_',
+                c => c,
+            })
+            .collect();
+        if let Ok(safe) = safe.as_slice().try_into() {
+            *value = safe;
+        }
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_tags_digest_counts() {
+        assert_eq!(digest_line("v1: digest: sha256:ab size: 5", "v1").as_deref(), Some("sha256:ab"));
+        assert_eq!(digest_line("v10: digest: sha256:ab size: 5", "v1"), None);
+        assert_eq!(digest_line("Pushed", "v1"), None);
+    }
+}
