@@ -10,8 +10,9 @@ use step::{
 };
 
 use crate::commit::Identity;
-use crate::delivery::{Job, Lease, Source, Tokens, deliver};
+use crate::delivery::deliver;
 use crate::forge::{Forge, Wishes};
+use crate::job::{Job, Lease, Source, Tokens};
 use crate::local_clone::LocalClone;
 use crate::signing::Signer;
 

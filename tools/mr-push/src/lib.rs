@@ -2,8 +2,8 @@
 //!
 //! [`cli`] reads the arguments and the environment. [`delivery`] is the story: connect, look at the
 //! refs, refuse what can't work, fetch what is needed ([`checkout`]), let the change happen
-//! ([`command`] or [`local_clone`]), make one commit of it ([`tree`], [`commit`]), push it, and see to
-//! it that the merge request is there ([`forge`]).
+//! ([`command`] or [`local_clone`]), and make one commit of it ([`tree`], [`commit`]). [`request`] is its
+//! end: push it, and see to it that the merge request is there ([`forge`]).
 
 pub mod checkout;
 pub mod cli;
@@ -11,9 +11,11 @@ pub mod command;
 pub mod commit;
 pub mod delivery;
 pub mod forge;
+pub mod job;
 pub mod local_clone;
 pub mod outcome;
 pub mod preflight;
+pub mod request;
 pub mod signing;
 pub mod store;
 pub mod tree;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -44,16 +44,21 @@ impl Drop for Cleanup {
     }
 }
 
-fn lock() -> std::sync::MutexGuard<'static, (u64, BTreeMap<u64, Task>)> {
+type Tasks = MutexGuard<'static, (u64, BTreeMap<u64, Task>)>;
+
+fn lock() -> Tasks {
     TASKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Runs every registered task and keeps new ones from being registered.
-pub(crate) fn clean_up() {
+/// Runs every registered task. As long as the returned value lives, whoever else registers a task or ends one waits:
+/// what the tasks took away must not look like a failure to the step that used it.
+#[must_use = "other threads go on when this value is dropped"]
+pub(crate) fn clean_up() -> impl Sized {
     let mut tasks = lock();
     while let Some((_, task)) = tasks.1.pop_last() {
         task();
     }
+    tasks
 }
 
 /// Watches for SIGINT and SIGTERM on a thread of its own.
@@ -61,7 +66,7 @@ pub(crate) fn watch() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            clean_up();
+            let _others_wait = clean_up();
             // Dying of the signal itself tells a calling shell to stop its loop as well; as
             // process 1 of a container that has no effect, so the status says it.
             let _ = low_level::emulate_default_handler(signal);

@@ -152,7 +152,7 @@ fn report_panics(tool: &'static str) {
         let failure = Failure::message(FailureKind::Internal, format!("internal error{place}: {what}"))
             .hint("please report this, with the command that led to it");
         Console::new(tool, Verbosity::Quiet).failure(&failure);
-        interrupt::clean_up();
+        let _others_wait = interrupt::clean_up();
         #[expect(clippy::exit, reason = "a panic of any thread ends the step")]
         std::process::exit(i32::from(ExitStatus::Trouble.code()));
     }));
