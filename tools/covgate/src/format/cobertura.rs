@@ -36,12 +36,9 @@ pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<()
     }
     report.header = header;
     report.by_part = by_class;
-    report.body = Body {
-        lines: depth == Depth::Whole,
-        branches: depth == Depth::Whole,
-        functions: depth == Depth::Whole,
-        units: false,
-    };
+    // A report without totals is read to its end in any case.
+    let read_whole = depth == Depth::Whole || header.line.is_none();
+    report.body = Body { lines: read_whole, branches: read_whole, functions: read_whole, units: false };
     report.coverage = coverage;
     Ok(())
 }

@@ -106,6 +106,8 @@ fn a_header_that_contradicts_the_body() {
     bench.run(&["--fail-under", "80", "c.xml"]).is_trouble(&["contradicts itself", "--trust-header"]);
     let trusted = bench.run(&["--fail-under", "80", "--trust-header", "c.xml"]);
     assert_eq!((trusted.status(), trusted.stdout().as_str()), (0, "TOTAL 90.00%\n"));
+    let without_header = bench.with("b.xml", SYSTEM).run(&["--fail-under", "60", "--trust-header", "b.xml"]);
+    assert_eq!((without_header.status(), without_header.stdout().as_str()), (0, "TOTAL 66.66%\n"));
 }
 
 #[test]
