@@ -146,6 +146,7 @@ impl Cli {
             rule: self.rule,
             belief,
             per_file: self.per_file,
+            needs_files: self.cobertura.is_some(),
             changes: changes.map(|changes| (changes, fail_under_diff)),
             baseline: self.baseline.map(|report| (report, self.max_drop)),
         }

@@ -4,7 +4,7 @@
 //! line met twice (a repeated record, a second class of the same file, another job's report) counts
 //! once, covered if it was covered anywhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::verdict::Count;
@@ -14,23 +14,61 @@ use crate::verdict::Count;
 pub struct Coverage {
     files: Vec<FileCoverage>,
     index: HashMap<String, usize>,
+    folded: Option<Folded>,
+}
+
+/// What is left of files whose counts are all that is wanted.
+#[derive(Debug, Default)]
+struct Folded {
+    /// Their paths' hashes.
+    seen: HashSet<u64>,
+    /// Whether a path came again after others, so that the counts are no union.
+    repeated: bool,
+    lines: Count,
+    branches: Count,
+    functions: Count,
+    units: Count,
+    whole_lines: Count,
+}
+
+impl Folded {
+    fn take(&mut self, file: &FileCoverage) {
+        self.repeated |= !self.seen.insert(hash(&file.path));
+        self.lines += file.lines();
+        self.branches += file.branches();
+        self.functions += file.functions();
+        self.units += file.units();
+        self.whole_lines += file.whole_lines();
+    }
 }
 
 impl Coverage {
+    /// Keeps no file but the one in hand, only counts: memory does not grow with the report. Where a
+    /// report comes back to a file, [`Self::is_union`] says that its counts can't be used.
+    pub fn of_counts() -> Self {
+        Self { folded: Some(Folded::default()), ..Self::default() }
+    }
+
+    /// Whether each line was counted once.
+    pub fn is_union(&self) -> bool {
+        self.folded.as_ref().is_none_or(|folded| {
+            let in_hand = self.files.iter().any(|file| folded.seen.contains(&hash(&file.path)));
+            !folded.repeated && !in_hand
+        })
+    }
+
     /// The file of this path, new or met before.
     pub fn file(&mut self, path: &str) -> &mut FileCoverage {
-        let known = self.index.get(path).copied();
-        let at = known.unwrap_or_else(|| {
-            self.files.push(FileCoverage::new(path));
-            self.index.insert(path.to_owned(), self.files.len() - 1);
-            self.files.len() - 1
-        });
+        let at = self.place(path).unwrap_or_else(|| self.push(FileCoverage::new(path)));
         &mut self.files[at]
     }
 
-    /// The files in the order in which they were met.
-    pub fn files(&self) -> &[FileCoverage] {
-        &self.files
+    /// Adds what is known of one file.
+    pub fn add(&mut self, file: FileCoverage) {
+        match self.place(&file.path) {
+            Some(at) => self.files[at].merge(file),
+            None => drop(self.push(file)),
+        }
     }
 
     /// Adds what another report says.
@@ -40,39 +78,55 @@ impl Coverage {
         }
     }
 
-    /// Adds what is known of one file.
-    pub fn add(&mut self, file: FileCoverage) {
-        if let Some(at) = self.index.get(&file.path) {
-            self.files[*at].merge(file);
+    fn place(&self, path: &str) -> Option<usize> {
+        match self.files.last() {
+            Some(last) if last.path == path => Some(self.files.len() - 1),
+            _ => self.index.get(path).copied(),
+        }
+    }
+
+    fn push(&mut self, file: FileCoverage) -> usize {
+        if let Some(folded) = &mut self.folded {
+            self.files.drain(..).for_each(|file| folded.take(&file));
         } else {
             self.index.insert(file.path.clone(), self.files.len());
-            self.files.push(file);
         }
+        self.files.push(file);
+        self.files.len() - 1
+    }
+
+    /// The files in the order in which they were met; with [`Self::of_counts`] only the last.
+    pub fn files(&self) -> &[FileCoverage] {
+        &self.files
     }
 
     /// Lines of all files.
     pub fn lines(&self) -> Count {
-        self.files.iter().map(FileCoverage::lines).sum()
+        self.sum(|folded| folded.lines, FileCoverage::lines)
     }
 
     /// Branches of all files.
     pub fn branches(&self) -> Count {
-        self.files.iter().map(FileCoverage::branches).sum()
+        self.sum(|folded| folded.branches, FileCoverage::branches)
     }
 
     /// Functions of all files.
     pub fn functions(&self) -> Count {
-        self.files.iter().map(FileCoverage::functions).sum()
+        self.sum(|folded| folded.functions, FileCoverage::functions)
     }
 
     /// Statements or instructions of all files.
     pub fn units(&self) -> Count {
-        self.files.iter().map(FileCoverage::units).sum()
+        self.sum(|folded| folded.units, FileCoverage::units)
     }
 
     /// Lines, where one that was left by only some of its branches counts as missed.
     pub fn whole_lines(&self) -> Count {
-        self.files.iter().map(FileCoverage::whole_lines).sum()
+        self.sum(|folded| folded.whole_lines, FileCoverage::whole_lines)
+    }
+
+    fn sum(&self, folded: fn(&Folded) -> Count, of: fn(&FileCoverage) -> Count) -> Count {
+        self.folded.iter().map(folded).chain(self.files.iter().map(of)).sum()
     }
 }
 
@@ -110,12 +164,19 @@ impl FileCoverage {
         Self { path: path.to_owned(), ..Self::default() }
     }
 
-    /// A line that could be covered, and whether it was. There is no line 0: coverage.py writes one for
-    /// an empty file.
+    /// A line that could be covered, and whether it was. Line 0 counts as its tools count it.
     pub fn line(&mut self, number: u32, covered: bool) {
-        if number > 0 {
-            self.lines.insert(number, covered);
-        }
+        self.lines.insert(number, covered);
+    }
+
+    /// Takes a line back.
+    pub fn no_line(&mut self, number: u32) {
+        self.lines.remove(number);
+    }
+
+    /// Takes all lines back.
+    pub fn no_lines(&mut self) {
+        self.lines = LineSet::default();
     }
 
     /// So many of a line's branches were taken; line 0 stands for branches of unknown lines.
@@ -143,6 +204,18 @@ impl FileCoverage {
     /// The report's own counts, which go before the sums until another report is merged.
     pub fn summarize(&mut self, summary: Summary) {
         self.summary = summary;
+    }
+
+    /// Adds counts of another part of the file, which the report counts by itself.
+    pub fn summarize_part(&mut self, part: Summary) {
+        let Summary { lines, branches, functions, units } = &mut self.summary;
+        for (sum, count) in
+            [(lines, part.lines), (branches, part.branches), (functions, part.functions), (units, part.units)]
+        {
+            if let Some(count) = count {
+                *sum.get_or_insert_default() += count;
+            }
+        }
     }
 
     /// Lines.
@@ -297,6 +370,14 @@ impl LineSet {
         self.group.covered |= if covered { bit } else { 0 };
     }
 
+    fn remove(&mut self, line: u32) {
+        self.put_down();
+        if let Some(group) = self.groups.get_mut(&(line >> 6)) {
+            group.known &= !(1 << (line & 63));
+            group.covered &= group.known;
+        }
+    }
+
     fn put_down(&mut self) {
         let group = std::mem::take(&mut self.group);
         if group.known != 0 {
@@ -323,7 +404,7 @@ impl LineSet {
     }
 
     fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.group.known == 0
+        self.group.known == 0 && self.groups.values().all(|group| group.known == 0)
     }
 
     fn count(&self) -> Count {
@@ -377,6 +458,20 @@ mod tests {
         assert_eq!(file.each_line().collect::<Vec<_>>(), [(5, true), (63, true), (64, false), (700, true)]);
         assert_eq!(coverage.lines(), Count { covered: 3, total: 4 });
         assert_eq!((file.at(64), file.at(65)), (Some(false), None));
+    }
+
+    #[test]
+    fn counts_alone_are_a_union_until_a_file_comes_again() {
+        let mut coverage = Coverage::of_counts();
+        for (path, line) in [("a.c", 1), ("a.c", 2), ("a.c", 1), ("b.c", 1)] {
+            coverage.file(path).line(line, line == 1);
+        }
+        assert_eq!(coverage.lines(), Count { covered: 2, total: 3 });
+        assert!(coverage.is_union() && coverage.files().len() == 1);
+        coverage.file("a.c").line(3, true);
+        assert!(!coverage.is_union());
+        coverage.file("c.c").line(3, true);
+        assert!(!coverage.is_union());
     }
 
     #[test]

@@ -32,8 +32,27 @@ pub struct Question {
     pub per_file: Vec<FileThreshold>,
     /// Where the changed lines come from, and what share of them has to be covered.
     pub changes: Option<(Changes, Percent)>,
+    /// Whether the answer's report has to have its files.
+    pub needs_files: bool,
     /// The report to compare with, and how many points may be lost.
     pub baseline: Option<(PathBuf, Percent)>,
+}
+
+impl Question {
+    fn reads_stdin_once(&self) -> Result<(), Failure> {
+        let patch = self.changes.iter().filter_map(|(changes, _)| match changes {
+            Changes::Patch(path) => Some(path),
+            Changes::Since { .. } => None,
+        });
+        let baseline = self.baseline.iter().map(|(report, _)| report);
+        let readers = self.reports.iter().chain(patch).chain(baseline).filter(|path| path.as_os_str() == "-");
+        if readers.count() < 2 {
+            return Ok(());
+        }
+        let message = "stdin can be one thing only: a report, the diff or the baseline";
+        Err(Failure::message(FailureKind::Usage, message)
+            .hint("name the others; without an argument the report is stdin"))
+    }
 }
 
 /// What was found.
@@ -104,6 +123,7 @@ impl Answer {
 
 /// Reads what is needed and decides.
 pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> {
+    question.reads_stdin_once()?;
     let Reading { reports, name, format, report } = read_all(&question, console)?;
     let Question { metric, rule, fail_under, belief, per_file, changes, baseline, .. } = question;
     let finding = audit::audit(&name, &report, metric, &fail_under, rule, belief)?;
@@ -126,7 +146,7 @@ pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> 
     let mut compared = None;
     if let Some((path, max_drop)) = baseline {
         let source = Source::locate(&path)?;
-        let base = read(&source, None, Depth::Whole, console)?;
+        let base = read(&source, None, Depth::Counts, console)?;
         let base_finding = audit::audit(&source.name, &base, metric, &fail_under, rule, Belief::Header)?;
         let (here, there) = (audit::unit(&report, metric), audit::unit(&base, metric));
         if here != there {
@@ -167,16 +187,20 @@ fn read_all(question: &Question, console: &Console) -> Result<Reading, Failure> 
     let Question { metric, rule, fail_under, belief, .. } = question;
     let sources = question.reports.iter().map(|path| Source::locate(path)).collect::<Result<Vec<_>, _>>()?;
     let reports: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
-    let needs_lines = !question.per_file.is_empty() || question.changes.is_some();
+    let needs_files = question.needs_files || !question.per_file.is_empty() || question.changes.is_some();
     if let [source] = sources.as_slice() {
-        let depth = if *belief == Belief::Header && !needs_lines { Depth::Header } else { Depth::Whole };
+        let depth = match belief {
+            _ if needs_files => Depth::Files,
+            Belief::Header if *rule != Rule::Codecov => Depth::Header,
+            _ => Depth::Counts,
+        };
         let report = read(source, question.format, depth, console)?;
         return Ok(Reading { name: source.name.clone(), reports, format: Some(report.format), report });
     }
     let mut union: Option<Report> = None;
     let mut formats = Vec::new();
     for source in &sources {
-        let report = read(source, question.format, Depth::Whole, console)?;
+        let report = read(source, question.format, Depth::Files, console)?;
         names_its_lines(&report, &source.name, "merged")?;
         // Each is a part of a whole, so only the union has to have something to cover.
         match audit::audit(&source.name, &report, *metric, fail_under, *rule, *belief) {
@@ -214,7 +238,18 @@ fn judge_files(
     Ok(Some(per_file::judge(report, metric, thresholds, rule)))
 }
 
+/// Reads a report; a second time where only counts are wanted and it comes back to files that it had left.
 fn read(source: &Source, format: Option<Format>, depth: Depth, console: &Console) -> Result<Report, Failure> {
+    let report = read_once(source, format, depth, console)?;
+    if report.coverage.is_union() { Ok(report) } else { read_once(source, format, Depth::Files, console) }
+}
+
+fn read_once(
+    source: &Source,
+    format: Option<Format>,
+    depth: Depth,
+    console: &Console,
+) -> Result<Report, Failure> {
     let unreadable = || format!("can't read {}", source.name);
     let hint = "did the job that writes the report run, and was its report copied here?";
     let mut input =
@@ -234,6 +269,12 @@ fn read(source: &Source, format: Option<Format>, depth: Depth, console: &Console
         }
     };
     console.detail(format!("reading {} as {}", source.name, format.name()));
+    let depth = match depth {
+        Depth::Header if format.has_totals_first() => Depth::Header,
+        Depth::Files => Depth::Files,
+        _ if source.can_be_read_again() => Depth::Counts,
+        _ => Depth::Files,
+    };
     format.read(input, depth).map_err(|error| error.of(&source.name))
 }
 

@@ -55,6 +55,11 @@ impl Source {
         Ok(Self { name: path.display().to_string(), path: Some(path) })
     }
 
+    /// Whether it is a file that stays, and no pipe.
+    pub fn can_be_read_again(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.is_file())
+    }
+
     /// Opens it; stdin can be opened once.
     pub fn open(&self) -> io::Result<Input> {
         match &self.path {

@@ -14,9 +14,9 @@ pub enum Rule {
     /// Rounded, half to even, to the threshold's decimals; 100 only by all (`coverage report --fail-under`)
     #[value(name = "coverage.py")]
     CoveragePy,
-    /// The ratio as a binary fraction; nothing to cover passes (JaCoCo's check)
+    /// The ratio as a binary fraction (JaCoCo's check)
     Jacoco,
-    /// Cut to two decimals; nothing to cover passes (nyc, c8, Jest)
+    /// Cut to two decimals (nyc, c8, Jest)
     Istanbul,
     /// Rounded to one decimal, 100 only by all (gcovr)
     Gcovr,
@@ -42,7 +42,7 @@ impl Rule {
         match self {
             Self::Exact => count.reaches(threshold),
             Self::CoveragePy => coverage_py(count, threshold),
-            Self::Jacoco => count.total == 0 || double(count) / 100.0 >= threshold.nearest_double() / 100.0,
+            Self::Jacoco => count.total == 0 || ratio(count) >= threshold.nearest_ratio(),
             Self::Istanbul => count.total == 0 || cut(count).reaches(threshold),
             Self::Gcovr => count.total > 0 && gcovr(count) >= threshold.nearest_double(),
             Self::Codecov => count.total == 0 || rounded(double(count), 5) >= threshold.nearest_double(),
@@ -72,6 +72,11 @@ fn gcovr(count: Count) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "the tools lose it too")]
 fn double(count: Count) -> f64 {
     100.0 * count.covered as f64 / count.total as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "JaCoCo loses it too")]
+fn ratio(count: Count) -> f64 {
+    count.covered as f64 / count.total as f64
 }
 
 /// Rounds as Python does: the nearest decimal to the exact value of the double, half to even.

@@ -25,6 +25,15 @@ impl Count {
         (covered <= total && total <= MAX_COUNT).then_some(Self { covered, total })
     }
 
+    /// What this counts beyond `part`, if `part` is a part of it and not all.
+    pub fn beyond(self, part: Self) -> Option<Self> {
+        let rest = Self {
+            covered: self.covered.checked_sub(part.covered)?,
+            total: self.total.checked_sub(part.total)?,
+        };
+        (rest.total > 0 && rest.covered <= rest.total).then_some(rest)
+    }
+
     /// The percentage with two decimals, cut, so that it never shows more than is there: `82.41`.
     /// Nothing to cover is `0.00`.
     pub fn percent(self) -> String {
@@ -90,6 +99,11 @@ impl Percent {
     /// The nearest binary fraction, for the rules of tools that compare those.
     pub fn nearest_double(&self) -> f64 {
         self.text.parse().unwrap_or(f64::NAN)
+    }
+
+    /// The binary fraction nearest to a hundredth of it.
+    pub fn nearest_ratio(&self) -> f64 {
+        format!("{}e-{}", self.digits, self.decimals + 2).parse().unwrap_or(f64::NAN)
     }
 
     /// The percentage as a count of its smallest parts: 79.5 is 795 of 1000.

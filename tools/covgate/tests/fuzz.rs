@@ -95,7 +95,7 @@ impl Read for Trickle {
 
 /// What a report says, or nothing where it is refused.
 fn outcome(format: Format, reader: Box<dyn Read>) -> Option<String> {
-    let report = format.read(Input::new(reader).ok()?, Depth::Whole).ok()?;
+    let report = format.read(Input::new(reader).ok()?, Depth::Files).ok()?;
     Some(format!("{:?} {:?} {:?}", report.header, report.body_totals(), report.coverage.whole_lines()))
 }
 

@@ -3,6 +3,7 @@
 //! The project's `metrics` have the totals: before its files in Clover, after them in PHPUnit. Tests'
 //! own code stands in a `testproject`, which counts for nothing.
 
+use super::Depth;
 use super::xml::{Kind, Tag, Tags};
 use crate::coverage::{Coverage, FileCoverage};
 use crate::error::ReportError;
@@ -10,13 +11,16 @@ use crate::input::Input;
 use crate::report::{Body, Report, TotalUnit, Totals};
 use crate::verdict::Count;
 
-pub(super) fn read(input: Input, report: &mut Report) -> Result<(), ReportError> {
+pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<(), ReportError> {
     let mut tags = Tags::new(input);
-    let mut reading = Reading::default();
+    let mut reading = Reading { coverage: std::mem::take(&mut report.coverage), ..Reading::default() };
     while tags.advance()? {
         let within_project = tags.is_within(&["coverage", "project", "metrics"])
             || tags.tag().kind == Kind::Empty && tags.is_within(&["coverage", "project"]);
         reading.take(tags.tag(), within_project)?;
+        if depth == Depth::Header && reading.header.total.is_some() {
+            break;
+        }
     }
     report.unit = if reading.header.total.is_some() { TotalUnit::Elements } else { TotalUnit::Lines };
     report.body = Body { lines: true, branches: false, functions: true, units: false };

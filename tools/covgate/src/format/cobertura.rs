@@ -13,7 +13,7 @@ use crate::verdict::Count;
 
 pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<(), ReportError> {
     let mut tags = Tags::new(input);
-    let mut reading = Reading::default();
+    let mut reading = Reading { coverage: std::mem::take(&mut report.coverage), ..Reading::default() };
     while tags.advance()? {
         reading.take(tags.tag()).map_err(|error| at(&tags, error))?;
         if depth == Depth::Header && reading.past_header && reading.header.line.is_some() {
@@ -37,7 +37,7 @@ pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<()
     report.header = header;
     report.by_part = by_class;
     // A report without totals is read to its end in any case.
-    let read_whole = depth == Depth::Whole || header.line.is_none();
+    let read_whole = depth != Depth::Header || header.line.is_none();
     report.body = Body { lines: read_whole, branches: read_whole, functions: read_whole, units: false };
     report.coverage = coverage;
     Ok(())

@@ -67,10 +67,16 @@ struct Files<'a>(&'a mut Report);
 
 impl Members for Files<'_> {
     fn member<'de, A: MapAccess<'de>>(&mut self, path: &str, map: &mut A) -> Result<(), A::Error> {
-        let mut file =
-            File { coverage: FileCoverage::new(path), branches: None, summary: None, functions: false };
+        let mut file = File { coverage: FileCoverage::new(path), ..File::default() };
         map.next_value_seed(Object(&mut file))?;
-        let File { mut coverage, branches, summary, functions } = file;
+        let File { mut coverage, excluded, branches, summary, functions } = file;
+        // Before coverage.py 6 the executed lines are all that ran, statement or not.
+        for line in excluded {
+            coverage.no_line(line);
+        }
+        if summary.as_ref().is_some_and(|summary| summary.num_statements == 0) {
+            coverage.no_lines();
+        }
         let stated = summary.map(|summary| summary.counts()).transpose().map_err(A::Error::custom)?;
         let stated = stated.and_then(|counts| counts.branch);
         if let (None, Some(count)) = (branches, stated) {
@@ -84,8 +90,10 @@ impl Members for Files<'_> {
     }
 }
 
+#[derive(Default)]
 struct File {
     coverage: FileCoverage,
+    excluded: Vec<u32>,
     branches: Option<()>,
     summary: Option<Summary>,
     functions: bool,
@@ -93,10 +101,14 @@ struct File {
 
 impl Members for File {
     fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self { coverage, branches, .. } = self;
+        let Self { coverage, excluded, branches, .. } = self;
         match key {
             "executed_lines" | "missing_lines" => map.next_value_seed(Items::each(|line| {
                 coverage.line(line, key == "executed_lines");
+                Ok(())
+            })),
+            "excluded_lines" => map.next_value_seed(Items::each(|line| {
+                excluded.push(line);
                 Ok(())
             })),
             "executed_branches" | "missing_branches" => {

@@ -1,6 +1,8 @@
 //! JaCoCo's XML: groups nest, packages hold classes (with counters) and source files (with lines),
 //! and the totals are the counters at the end of the root element.
 
+use std::collections::HashMap;
+
 use super::xml::{Kind, Tag, Tags};
 use crate::coverage::{Coverage, FileCoverage, hash};
 use crate::error::ReportError;
@@ -8,17 +10,34 @@ use crate::input::Input;
 use crate::report::{Body, Report, TotalUnit, Totals};
 use crate::verdict::Count;
 
+/// What identifies the instructions that belong to no line.
+const NO_LINE: u64 = u64::MAX;
+
 pub(super) fn read(input: Input, report: &mut Report) -> Result<(), ReportError> {
     let mut tags = Tags::new(input);
-    let mut reading = Reading::default();
+    let mut reading = Reading { coverage: std::mem::take(&mut report.coverage), ..Reading::default() };
     while tags.advance()? {
         reading.take(tags.tag(), tags.depth())?;
     }
-    report.unit = TotalUnit::Instructions;
-    report.body = Body { lines: true, branches: true, functions: true, units: true };
-    report.header = reading.header;
-    report.by_part = reading.by_class;
-    report.coverage = reading.coverage;
+    reading.end_package();
+    let Reading { mut header, mut by_class, coverage, .. } = reading;
+    // gcovr counts no instructions, and does not say which lines are covered.
+    let counts_instructions = header.total.is_some() || header.line.is_none();
+    if counts_instructions {
+        report.unit = TotalUnit::Instructions;
+    } else {
+        (header.total, by_class.total) = (header.line, by_class.line);
+    }
+    let names_files = counts_instructions || !coverage.files().is_empty();
+    report.body = Body {
+        lines: names_files,
+        branches: names_files,
+        functions: names_files,
+        units: counts_instructions,
+    };
+    report.header = header;
+    report.by_part = by_class;
+    report.coverage = coverage;
     Ok(())
 }
 
@@ -28,6 +47,10 @@ struct Reading {
     /// The counters of all classes, which also count code without line numbers.
     by_class: Totals,
     coverage: Coverage,
+    /// The files of the package in hand, whose classes and lines stand apart.
+    in_package: Coverage,
+    /// What the classes of each of these files count: instructions and branches.
+    of_classes: HashMap<String, (Count, Count)>,
     groups: Vec<String>,
     package: String,
     class: Option<String>,
@@ -46,6 +69,7 @@ impl Reading {
             "group" if opens => self.groups.push(tag.required("name")?.into_owned()),
             "group" if !begins => drop(self.groups.pop()),
             "package" if opens => self.package = tag.required("name")?.into_owned(),
+            "package" if !begins => self.end_package(),
             "class" if opens => {
                 let name = tag.required("name")?;
                 let simple = name.rsplit_once('/').map_or(&*name, |(_, simple)| simple);
@@ -61,7 +85,7 @@ impl Reading {
             "sourcefile" if opens => self.file = Some(FileCoverage::new(&self.path(&tag.required("name")?))),
             "sourcefile" if !begins => {
                 if let Some(file) = self.file.take() {
-                    self.coverage.add(file);
+                    self.in_package.add(file);
                 }
             }
             "report" => {}
@@ -71,6 +95,20 @@ impl Reading {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Code that was compiled without line numbers is counted in its class only.
+    fn end_package(&mut self) {
+        for (path, (instructions, branches)) in std::mem::take(&mut self.of_classes) {
+            let file = self.in_package.file(&path);
+            if let Some(rest) = instructions.beyond(file.units()) {
+                file.unit(NO_LINE, rest);
+            }
+            if let Some(rest) = branches.beyond(file.branches()) {
+                file.branch_count(0, rest);
+            }
+        }
+        self.coverage.merge(std::mem::take(&mut self.in_package));
     }
 
     /// A source file's path: its package in its group, as several modules may have the same package.
@@ -106,13 +144,21 @@ impl Reading {
             if kind == "METHOD" {
                 let class = self.class.as_deref().unwrap_or_default();
                 let key = hash((class, method));
-                self.coverage.file(&self.class_file).function(key, count.covered > 0);
+                self.in_package.file(&self.class_file).function(key, count.covered > 0);
             }
             return Ok(());
         }
         let totals = match (depth, &self.class) {
             (1, _) => &mut self.header,
-            (_, Some(_)) => &mut self.by_class,
+            (_, Some(_)) => {
+                let (instructions, branches) = self.of_classes.entry(self.class_file.clone()).or_default();
+                match &*kind {
+                    "INSTRUCTION" => *instructions += count,
+                    "BRANCH" => *branches += count,
+                    _ => {}
+                }
+                &mut self.by_class
+            }
             _ => return Ok(()),
         };
         let total = match &*kind {

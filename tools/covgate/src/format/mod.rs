@@ -14,6 +14,7 @@ mod llvm_cov;
 mod simplecov;
 mod xml;
 
+use crate::coverage::Coverage;
 use crate::error::ReportError;
 use crate::input::Input;
 use crate::report::Report;
@@ -45,11 +46,13 @@ pub enum Format {
     SimpleCov,
 }
 
-/// How much of a report is read.
+/// How much of a report is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// All of it.
-    Whole,
+    /// Every file and its lines.
+    Files,
+    /// What all files add up to.
+    Counts,
     /// No more than the totals that it states, where they come first.
     Header,
 }
@@ -76,15 +79,24 @@ impl Format {
         detect::format(head)
     }
 
-    /// Reads a report.
+    /// Whether a report of this format may state its totals before its files.
+    pub const fn has_totals_first(self) -> bool {
+        matches!(self, Self::Cobertura | Self::Clover)
+    }
+
+    /// Reads a report. With [`Depth::Counts`] its coverage may turn out not to be a union; then it has to be
+    /// read again for its files.
     pub fn read(self, input: Input, depth: Depth) -> Result<Report, ReportError> {
         let mut report = Report::new(self);
+        if depth == Depth::Counts {
+            report.coverage = Coverage::of_counts();
+        }
         match self {
             Self::CoverageHtml => coverage_html::read(input, &mut report),
             Self::CoverageJson => coverage_json::read(input, &mut report),
             Self::Cobertura => cobertura::read(input, depth, &mut report),
             Self::Jacoco => jacoco::read(input, &mut report),
-            Self::Clover => clover::read(input, &mut report),
+            Self::Clover => clover::read(input, depth, &mut report),
             Self::Lcov => lcov::read(input, &mut report),
             Self::Go => go_profile::read(input, &mut report),
             Self::LlvmCov => llvm_cov::read(input, &mut report),
