@@ -77,9 +77,10 @@ pub fn count(report: &Report, file: &FileCoverage, metric: Metric) -> Count {
         Metric::Branch => file.branches(),
         Metric::Function => file.functions(),
         Metric::Total => match report.unit {
-            TotalUnit::Lines | TotalUnit::Elements => file.lines(),
+            TotalUnit::Elements if !report.body.units => file.lines(),
+            TotalUnit::Lines => file.lines(),
             TotalUnit::LinesAndBranches => [file.lines(), file.branches()].into_iter().sum(),
-            TotalUnit::Statements | TotalUnit::Instructions => file.units(),
+            TotalUnit::Statements | TotalUnit::Instructions | TotalUnit::Elements => file.units(),
         },
     }
 }

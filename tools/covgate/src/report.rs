@@ -104,7 +104,7 @@ pub struct Body {
     pub branches: bool,
     /// Functions.
     pub functions: bool,
-    /// Statements or instructions.
+    /// Statements, instructions or elements.
     pub units: bool,
 }
 
@@ -158,15 +158,16 @@ impl Report {
                 line.filter(|_| knows_branches)
                     .map(|line| [line, branch.unwrap_or_default()].into_iter().sum())
             }
-            TotalUnit::Statements | TotalUnit::Instructions => body.units.then(|| coverage.units()),
-            // Clover's reports differ in what a conditional is, so only their own sum is taken.
-            TotalUnit::Elements => None,
+            TotalUnit::Statements | TotalUnit::Instructions | TotalUnit::Elements => {
+                body.units.then(|| coverage.units())
+            }
         };
         Totals { total, line, branch, function }.known()
     }
 
     /// Adds another report to this one. The total of reports that count different things is in lines.
     pub fn merge(&mut self, other: Self) {
+        // Clover's elements have no names by which they could be united.
         if self.unit != other.unit || self.unit == TotalUnit::Elements {
             self.unit = TotalUnit::Lines;
         }

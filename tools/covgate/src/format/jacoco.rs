@@ -28,11 +28,11 @@ pub(super) fn read(input: Input, report: &mut Report) -> Result<(), ReportError>
     } else {
         (header.total, by_class.total) = (header.line, by_class.line);
     }
-    let names_files = counts_instructions || !coverage.files().is_empty();
+    let names_lines = counts_instructions || coverage.lines().total > 0;
     report.body = Body {
-        lines: names_files,
-        branches: names_files,
-        functions: names_files,
+        lines: names_lines,
+        branches: names_lines,
+        functions: names_lines,
         units: counts_instructions,
     };
     report.header = header;

@@ -76,6 +76,13 @@ fn changed_lines_since_a_revision() {
 }
 
 #[test]
+fn stdin_is_one_thing() {
+    for arguments in [&["--diff", "-"][..], &["-", "-"], &["--baseline", "-", "-"]] {
+        bench().run(arguments).is_trouble(&["stdin can be one thing only"]);
+    }
+}
+
+#[test]
 fn every_file_has_its_threshold() {
     let answer =
         bench().run(&["--fail-under", "40", "--per-file", "0", "--per-file", "**/b.py=10", "unit.info"]);
@@ -106,6 +113,8 @@ fn a_header_that_contradicts_the_body() {
     bench.run(&["--fail-under", "80", "c.xml"]).is_trouble(&["contradicts itself", "--trust-header"]);
     let trusted = bench.run(&["--fail-under", "80", "--trust-header", "c.xml"]);
     assert_eq!((trusted.status(), trusted.stdout().as_str()), (0, "TOTAL 90.00%\n"));
+    let cut = bench.run(&["--fail-under", "80", "--trust-header", "--cobertura", "m.xml", "c.xml"]);
+    assert_eq!((cut.status(), bench.counts("m.xml")[1].as_str()), (0, "2/3"), "{}", cut.stderr());
     let without_header = bench.with("b.xml", SYSTEM).run(&["--fail-under", "60", "--trust-header", "b.xml"]);
     assert_eq!((without_header.status(), without_header.stdout().as_str()), (0, "TOTAL 66.66%\n"));
 }

@@ -55,6 +55,17 @@ fn coverage_py_json() {
           "num_branches": 2, "covered_branches": 1}, "missing_lines": [2]}},
         "totals": {"covered_lines": 1, "num_statements": 2, "num_branches": 2, "covered_branches": 1}}"#;
     counts("coverage.json", format_1, ["2/4", "1/2", "1/2", "-"]);
+    // coverage.py 5 lists all that ran, statement or not.
+    let ran = r#"{"meta": {"version": "5.5", "branch_coverage": false, "show_contexts": false},
+        "files": {"a.py": {"executed_lines": [1, 2, 70], "summary": {"covered_lines": 1, "num_statements": 2},
+          "missing_lines": [3], "excluded_lines": [2, 70]},
+          "__init__.py": {"executed_lines": [1], "summary": {"covered_lines": 0, "num_statements": 0}, "missing_lines": []}},
+        "totals": {"covered_lines": 1, "num_statements": 2}}"#;
+    counts("coverage.json", ran, ["1/2", "1/2", "-", "-"]);
+    assert_eq!(
+        Bench::new().with("c.json", ran).run(&["--strict", "--fail-under", "50", "c.json"]).status(),
+        0
+    );
 }
 
 const COBERTURA: &str = r#"<?xml version="1.0" ?>
@@ -151,6 +162,38 @@ fn jacoco() {
 }
 
 #[test]
+fn jacoco_of_code_without_line_numbers_and_of_gcovr() {
+    let class = |file: &str| {
+        format!(
+            "<class name=\"p/A\"{file}><method name=\"f\" desc=\"()V\"><counter type=\"METHOD\" missed=\"0\" covered=\"1\"/></method>\
+             <counter type=\"INSTRUCTION\" missed=\"2\" covered=\"8\"/><counter type=\"BRANCH\" missed=\"1\" covered=\"1\"/></class>"
+        )
+    };
+    let report = |package: &str| {
+        format!(
+            "<report name=\"r\"><package name=\"p\">{package}</package><counter type=\"INSTRUCTION\" missed=\"2\" covered=\"8\"/>\
+             <counter type=\"BRANCH\" missed=\"1\" covered=\"1\"/><counter type=\"METHOD\" missed=\"0\" covered=\"1\"/></report>"
+        )
+    };
+    let bench = Bench::new().with("none.xml", report(&class(""))).with(
+        "some.xml",
+        report(
+            &(class(" sourcefilename=\"A.java\"")
+                + "<sourcefile name=\"A.java\"><line nr=\"3\" mi=\"0\" ci=\"5\" mb=\"1\" cb=\"1\"/></sourcefile>"),
+        ),
+    );
+    assert_eq!(bench.counts("none.xml"), ["8/10", "0/0", "1/2", "1/1"]);
+    assert_eq!(bench.counts("some.xml"), ["8/10", "1/1", "1/2", "1/1"]);
+    for report in ["none.xml", "some.xml"] {
+        let answer = bench.run(&["--strict", report]);
+        assert_eq!(answer.status(), 0, "{report}: {}", answer.stderr());
+    }
+    let gcovr = r#"<report name="gcovr"><sessioninfo id="s" start="1" dump="1"/><package name="root"><class name="a_c" sourcefilename="./a.c"><lines><line nr="1"/><line nr="2" mb="1" cb="1"/></lines>
+        <counter type="LINE" missed="3" covered="5"/><counter type="BRANCH" missed="1" covered="1"/></class></package><counter type="LINE" missed="3" covered="5"/><counter type="BRANCH" missed="1" covered="1"/></report>"#;
+    counts("jacoco.xml", gcovr, ["5/8", "5/8", "1/2", "-"]);
+}
+
+#[test]
 fn clover_of_clover_and_of_phpunit() {
     let clover = r#"<?xml version="1.0" encoding="UTF-8"?>
 <coverage generated="1" clover="4.4.1"><project timestamp="1" name="p">
@@ -169,6 +212,42 @@ fn clover_of_clover_and_of_phpunit() {
  <metrics loc="20" ncloc="18" classes="1" methods="2" coveredmethods="1" conditionals="0" coveredconditionals="0" statements="3" coveredstatements="2" elements="5" coveredelements="3"/></file>
  <metrics files="1" loc="20" ncloc="18" classes="1" methods="2" coveredmethods="1" conditionals="0" coveredconditionals="0" statements="3" coveredstatements="2" elements="5" coveredelements="3"/></project></coverage>"#;
     counts("clover.xml", phpunit, ["3/5", "2/3", "-", "1/2"]);
+    let header = "elements=\"5\" coveredelements=\"3\"/></project>";
+    let other = phpunit.replace(header, "elements=\"5\" coveredelements=\"5\"/></project>");
+    let bench = Bench::new().with("c.xml", &other);
+    bench.run(&["c.xml"]).is_trouble(&["5 of 5 elements", "3 of 5"]);
+    assert_eq!(bench.run(&["--trust-header", "c.xml"]).stdout(), "TOTAL 100.00%\n");
+    let less =
+        phpunit.replace("num=\"10\" type=\"stmt\" count=\"1\"", "num=\"10\" type=\"stmt\" count=\"0\"");
+    Bench::new()
+        .with("c.xml", less)
+        .run(&["--fail-under", "50", "c.xml"])
+        .is_trouble(&["3 of 5 elements", "2 of 5"]);
+}
+
+#[test]
+fn clover_of_istanbul_and_of_gcovr() {
+    let istanbul = r#"<coverage generated="1" clover="3.2.0"><project timestamp="1" name="All files">
+ <metrics statements="3" coveredstatements="2" conditionals="2" coveredconditionals="1" methods="2" coveredmethods="1" elements="7" coveredelements="4" complexity="0" loc="3" ncloc="3" packages="1" files="1" classes="1"/>
+ <file name="a.js" path="/app/a.js"><metrics statements="3" coveredstatements="2" conditionals="2" coveredconditionals="1" methods="2" coveredmethods="1"/>
+  <line num="1" count="1" type="stmt"/><line num="2" count="4" type="cond" truecount="1" falsecount="1"/><line num="7" count="0" type="stmt"/></file></project></coverage>"#;
+    counts("clover.xml", istanbul, ["4/7", "2/3", "1/2", "1/2"]);
+    let gcovr = r#"<coverage clover="gcovr 8.3" generated="1"><project timestamp="1"><metrics complexity="0" elements="3" coveredelements="2" conditionals="0" coveredconditionals="0" statements="0" coveredstatements="0" coveredmethods="0" methods="0" ncloc="3"/>
+ <package name="root"><file name="a.c" path="a.c"><metrics elements="3" coveredelements="2" conditionals="0" coveredconditionals="0" statements="0" coveredstatements="0" coveredmethods="0" methods="0"/>
+  <line num="1" type="stmt" count="1"/><line num="2" type="stmt" count="1"/><line num="4" type="stmt" count="0"/></file></package></project></coverage>"#;
+    counts("clover.xml", gcovr, ["2/3", "2/3", "-", "-"]);
+    for (metric, report) in [("total", istanbul), ("line", istanbul), ("function", istanbul), ("line", gcovr)]
+    {
+        let answer = Bench::new().with("c.xml", report).run(&[
+            "--strict",
+            "--fail-under",
+            "50",
+            "--metric",
+            metric,
+            "c.xml",
+        ]);
+        assert_eq!(answer.status(), 0, "{metric}: {}", answer.stderr());
+    }
 }
 
 const LCOV: &str = "TN:unit\nSF:src/a.c\nFN:1,f\nFN:9,15,g\nFNDA:2,f\nFNDA:0,g\nFNF:2\nFNH:1\nDA:1,2\nDA:2,2,abc==\nDA:2,0\nDA:4,0\n\
