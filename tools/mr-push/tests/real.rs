@@ -286,6 +286,61 @@ fn https_with_a_private_authority_and_a_token() {
 }
 
 #[test]
+fn a_credential_helper_knows_the_token() {
+    let project = Project::on_gitlab();
+    let helper =
+        format!("!f() {{ echo username=oauth2; echo password={}; }}; f", gitlab()["GITLAB_API_TOKEN"]);
+    project.git("work", &["config", "--global", "credential.helper", &helper]);
+    let url = format!("{}/{}.git", gitlab()["GIT_HTTP_URL"], project.name);
+    Ran::of(&mut project.command(&url, "b", &["--forge", "gitlab"])).ended(0);
+}
+
+/// A proxy that tunnels (RFC 9110, section 9.3.6) and counts.
+fn tunnel() -> (u16, &'static AtomicU32) {
+    static TUNNELS: AtomicU32 = AtomicU32::new(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let Some(to) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
+                continue;
+            };
+            let mut server = TcpStream::connect(to).unwrap();
+            TUNNELS.fetch_add(1, Ordering::Relaxed);
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
+            std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+        }
+    });
+    (port, &TUNNELS)
+}
+
+#[test]
+fn a_proxy_is_used_where_it_is_to_be() {
+    let project = Project::on_gitlab();
+    let (port, tunnels) = tunnel();
+    let url = format!("{}/{}.git", gitlab()["GIT_HTTPS_URL"], project.name);
+    let run = |no_proxy: &str| {
+        let mut command =
+            project.command(&url, "b", &["--forge", "gitlab", "--ca-file", &gitlab()["GIT_HTTPS_CA"]]);
+        command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]).env("NO_PROXY", no_proxy);
+        Ran::of(command.env("https_proxy", format!("http://127.0.0.1:{port}"))).ended(0);
+        tunnels.load(Ordering::Relaxed)
+    };
+    assert_eq!(run("localhost,127.0.0.1"), 0);
+    // Every request of the push goes through one kept-alive connection.
+    assert_eq!(run("elsewhere.example"), 1);
+}
+
+#[test]
 fn a_host_key_is_known_or_the_run_ends() {
     let project = Project::on_gitlab();
     let text = fs::read_to_string(&project.known_hosts).unwrap();

@@ -8,7 +8,7 @@ use step::{Secret, without_credentials};
 use ureq::ResponseExt as _;
 use ureq::http::{Request, Response, StatusCode};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body, BodyReader, Proxy};
 
 use crate::RemoteError;
 use crate::settings::{ClientCertificate, HttpSettings, Settings};
@@ -192,7 +192,7 @@ impl Transport for HttpTransport {
                 "a page for browsers; is this a repository's URL?",
             ));
         }
-        Ok(Box::new(response.into_body().into_reader()))
+        Ok(Box::new(WholeBody(response.into_body().into_reader())))
     }
 
     fn ask(&mut self, service: Service, request: &[u8]) -> Result<Box<dyn Read + '_>, RemoteError> {
@@ -205,7 +205,7 @@ impl Transport for HttpTransport {
             .chain(protocol)
             .collect();
         let response = self.request("POST", &url, &headers, request)?;
-        Ok(Box::new(response.into_body().into_reader()))
+        Ok(Box::new(WholeBody(response.into_body().into_reader())))
     }
 
     fn is_stateless(&self) -> bool {
@@ -218,6 +218,22 @@ impl Transport for HttpTransport {
 
     fn last_words(&mut self, _service: Service, error: io::Error) -> RemoteError {
         RemoteError::Network { server: self.server.clone(), action: "the connection broke", source: error }
+    }
+}
+
+/// A body that is read to its end in any case: only then the connection serves the next request.
+struct WholeBody(BodyReader<'static>);
+
+impl Read for WholeBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Drop for WholeBody {
+    fn drop(&mut self) {
+        // Git's own end mark is read; what follows is HTTP's. More is not worth waiting for.
+        let _ = io::copy(&mut self.0.by_ref().take(1024), &mut io::sink());
     }
 }
 
