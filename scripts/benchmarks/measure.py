@@ -219,19 +219,20 @@ class Bench:
         self.measured.append({"title": title, "rounds": self.options.rounds, "ways": rows})
         print(table(self.measured[-1]), file=sys.stderr, flush=True)
 
-    def grows(self, title: str, sizes: Mapping[int, Command]) -> None:
+    def grows(self, title: str, sizes: Mapping[int, Command | Callable[[int], Command]]) -> None:
         """How the cost grows with the size: the slope is the exponent, 1 where it is proportional."""
         if not self.wanted(title):
             return
         points = []
         for size, command in sizes.items():
-            runs = [run(command) for _ in range(self.options.rounds + 1)][1:]
+            way = Way(title, command)
+            runs = [run(way.prepared(turn)) for turn in range(self.options.rounds + 1)][1:]
             points.append(
                 {
                     "size": size,
                     "wall": statistics.median(one.wall for one in runs),
                     "cpu": statistics.median(one.cpu for one in runs),
-                    "memory": peak_memory(command),
+                    "memory": peak_memory(way.prepared(self.options.rounds + 1)),
                 }
             )
         first, last = points[0], points[-1]
