@@ -1,6 +1,6 @@
 """GitLab over HTTP on loopback: its REST API for merge requests, and Git over HTTP by git's own http-backend.
 
-    server.py --root DIR --token-file FILE [--port N] [--tls-port N --certificate FILE --key FILE]
+    server.py --root DIR --token-file FILE [--port N] [--tls-port N --certificate FILE --key FILE [--client-ca FILE]]
 
 The repositories under DIR are those of `project.py`; the merge requests are the hook's. Prints its ports as JSON once
 it listens. Git takes the token as a basic password of any user (`oauth2:TOKEN`), the API as PRIVATE-TOKEN or bearer.
@@ -349,12 +349,16 @@ def main() -> None:
     parser.add_argument("--tls-port", type=int)
     parser.add_argument("--certificate", type=Path)
     parser.add_argument("--key", type=Path)
+    parser.add_argument("--client-ca", type=Path, help="whose certificates clients must show")
     options = parser.parse_args()
     token = options.token_file.read_text(encoding="utf-8").strip()
     ports = {"http": listen(options.root, token, options.port, None).server_port}
     if options.tls_port is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.certificate, options.key)
+        if options.client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(options.client_ca)
         ports["https"] = listen(options.root, token, options.tls_port, context).server_port
     print(json.dumps(ports), flush=True)
     threading.Event().wait()

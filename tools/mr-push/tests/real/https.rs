@@ -1,0 +1,132 @@
+//! Over HTTPS: authorities, tokens, credential helpers, client certificates, proxies.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::project::{Project, Ran, gitlab};
+
+#[test]
+fn https_with_a_private_authority_and_a_token() {
+    let project = Project::on_gitlab();
+    let url = format!("{}/{}.git", gitlab()["GIT_HTTPS_URL"], project.name);
+    let token = &gitlab()["GITLAB_API_TOKEN"];
+    let run = |token: &str, options: &[&str]| {
+        Ran::of(project.command(&url, "b", options).env("GITLAB_TOKEN", token))
+    };
+    let ca = &gitlab()["GIT_HTTPS_CA"];
+    run(token, &["--forge", "gitlab"]).ended(77).says("certificate verify failed").says("--ca-file");
+    let wrong = run("glpat-wrong", &["--forge", "gitlab", "--ca-file", ca, "-vv"]);
+    wrong.ended(77).says("the token is not accepted");
+    assert!(!wrong.stderr.contains("glpat-wrong"));
+    // Told from the API.
+    let ran = run(token, &["--ca-file", ca, "-vv"]);
+    assert!(ran.ended(0).stdout.contains("/-/merge_requests/"));
+    assert!(!ran.stderr.contains(token.as_str()));
+    // git's own setting for the same.
+    project.git("work", &["config", "--global", "http.sslCAInfo", ca]);
+    run(token, &["--forge", "gitlab"]).ended(0);
+    let missing = url.replace(&project.name, "team/nothing");
+    let mut command = project.command(&missing, "b", &["--forge", "gitlab"]);
+    Ran::of(command.env("GITLAB_TOKEN", token)).ended(2).says("not found");
+}
+
+#[test]
+fn a_credential_helper_knows_the_token() {
+    let project = Project::on_gitlab();
+    let helper =
+        format!("!f() {{ echo username=oauth2; echo password={}; }}; f", gitlab()["GITLAB_API_TOKEN"]);
+    project.git("work", &["config", "--global", "credential.helper", &helper]);
+    let url = format!("{}/{}.git", gitlab()["GIT_HTTP_URL"], project.name);
+    Ran::of(&mut project.command(&url, "b", &["--forge", "gitlab"])).ended(0);
+}
+
+/// A proxy that tunnels (RFC 9110, section 9.3.6) and counts.
+fn tunnel() -> (u16, &'static AtomicU32) {
+    static TUNNELS: AtomicU32 = AtomicU32::new(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let Some(to) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
+                continue;
+            };
+            let mut server = TcpStream::connect(to).unwrap();
+            TUNNELS.fetch_add(1, Ordering::Relaxed);
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
+            std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+        }
+    });
+    (port, &TUNNELS)
+}
+
+#[test]
+fn a_proxy_is_used_where_it_is_to_be() {
+    let project = Project::on_gitlab();
+    let (port, tunnels) = tunnel();
+    let url = format!("{}/{}.git", gitlab()["GIT_HTTPS_URL"], project.name);
+    let run = |no_proxy: &str| {
+        let mut command =
+            project.command(&url, "b", &["--forge", "gitlab", "--ca-file", &gitlab()["GIT_HTTPS_CA"]]);
+        command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]).env("NO_PROXY", no_proxy);
+        Ran::of(command.env("https_proxy", format!("http://127.0.0.1:{port}"))).ended(0);
+        tunnels.load(Ordering::Relaxed)
+    };
+    assert_eq!(run("localhost,127.0.0.1"), 0);
+    // Every request of the push goes through one kept-alive connection.
+    assert_eq!(run("elsewhere.example"), 1);
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_it_is_asked_for() {
+    let project = Project::on_gitlab();
+    let state = Path::new(&gitlab()["GIT_SSH_ROOT"]).parent().unwrap();
+    let at = |name: &str| project.home.path().join(name).to_str().unwrap().to_owned();
+    let openssl = |arguments: &str| {
+        let words: Vec<String> =
+            arguments.split(' ').map(|word| word.strip_prefix('@').map_or(word.to_owned(), at)).collect();
+        assert!(
+            project.home.program("openssl").args(&words).output().unwrap().status.success(),
+            "{arguments}"
+        );
+    };
+    openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=clients -keyout @ca.key -out @ca.crt",
+    );
+    openssl(
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=robot -keyout @client.key -out @client.csr",
+    );
+    openssl("x509 -req -in @client.csr -CA @ca.crt -CAkey @ca.key -CAcreateserial -out @client.crt");
+    let mut server = project.home.program("python3");
+    server.arg("-B").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/gitlab/server.py"));
+    server.arg("--root").arg(&gitlab()["GIT_SSH_ROOT"]).arg("--token-file").arg(state.join("token"));
+    server.args(["--tls-port", "0", "--client-ca", &at("ca.crt")]);
+    server.arg("--certificate").arg(state.join("server.crt")).arg("--key").arg(state.join("server.key"));
+    let mut running = server.stdout(Stdio::piped()).spawn().unwrap();
+    let mut ports = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut ports).unwrap();
+    let port = serde_json::from_str::<serde_json::Value>(&ports).unwrap()["https"].clone();
+    let url = format!("https://127.0.0.1:{port}/{}.git", project.name);
+    let run = |options: &[&str]| {
+        let mut all = vec!["--forge", "gitlab", "--ca-file", &gitlab()["GIT_HTTPS_CA"], "--attempts", "1"];
+        all.extend(options);
+        Ran::of(project.command(&url, "b", &all).env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]))
+    };
+    let without = run(&[]);
+    let with = run(&["--client-cert", &at("client.crt"), "--client-key", &at("client.key")]);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    with.ended(0);
+    assert_ne!(without.status, Some(0));
+}

@@ -1,0 +1,212 @@
+//! A repository on one of the servers, and mr-push as a CI job runs it there.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hermetic::Home;
+
+const BUMP: &str = "echo 'image: app:2' >manifests/app.yml";
+
+fn service(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services").join(name)
+}
+
+/// The variables that a service prints when it is up.
+fn up(name: &str) -> HashMap<String, String> {
+    let output = Command::new(service(name)).arg("up").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+}
+
+pub(crate) fn gitlab() -> &'static HashMap<String, String> {
+    static SERVICE: OnceLock<HashMap<String, String>> = OnceLock::new();
+    SERVICE.get_or_init(|| up("git-ssh"))
+}
+
+pub(crate) fn gitea() -> &'static HashMap<String, String> {
+    static SERVICE: OnceLock<HashMap<String, String>> = OnceLock::new();
+    SERVICE.get_or_init(|| up("forge"))
+}
+
+fn unique_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("mr-push-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A repository with a branch `demo` on one of the servers, and who may push there.
+pub(crate) struct Project {
+    pub(crate) home: Home,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) key: String,
+    pub(crate) known_hosts: String,
+}
+
+impl Project {
+    /// On the server that answers as GitLab does.
+    pub(crate) fn on_gitlab() -> Self {
+        let service_variables = gitlab();
+        let name = format!("team/{}", unique_name());
+        let made =
+            Command::new(service("git-ssh")).args(["create-repository", &name, "demo"]).output().unwrap();
+        assert!(made.status.success());
+        let project = Self {
+            home: Home::new(),
+            url: format!("{}/{name}.git", service_variables["GIT_SSH_URL"]),
+            key: service_variables["GIT_SSH_KEY"].clone(),
+            known_hosts: service_variables["GIT_SSH_KNOWN_HOSTS"].clone(),
+            name,
+        };
+        project.fill(&project.repository());
+        project
+    }
+
+    /// On Gitea, as the robot's.
+    pub(crate) fn on_gitea() -> Self {
+        let service_variables = gitea();
+        let short = unique_name();
+        let name = format!("{}/{short}", service_variables["FORGE_BOT_USER"]);
+        let project = Self {
+            home: Home::new(),
+            url: format!("{}/{name}.git", service_variables["FORGE_SSH"]),
+            key: service_variables["FORGE_BOT_KEY"].clone(),
+            known_hosts: service_variables["FORGE_KNOWN_HOSTS"].clone(),
+            name,
+        };
+        project.gitea_api("POST", "/user/repos", &format!(r#"{{"name":"{short}","default_branch":"main"}}"#));
+        project.fill(Path::new(&project.url));
+        project
+    }
+
+    fn fill(&self, url: &Path) {
+        let work = self.home.path().join("work");
+        fs::create_dir_all(work.join("manifests")).unwrap();
+        fs::create_dir(self.temporary()).unwrap();
+        fs::write(work.join("manifests/app.yml"), "image: app:1\n").unwrap();
+        fs::write(work.join("other"), "x\n").unwrap();
+        self.git("work", &["init", "-q", "-b", "main"]);
+        self.git("work", &["add", "."]);
+        self.git("work", &["commit", "-q", "-m", "first"]);
+        let url = url.to_str().unwrap();
+        self.git("work", &["push", "-q", url, "main", "main:demo"]);
+    }
+
+    pub(crate) fn git(&self, directory: &str, arguments: &[&str]) -> String {
+        let ssh = format!(
+            "ssh -F none -i {} -o IdentitiesOnly=yes -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes",
+            self.key, self.known_hosts
+        );
+        let mut command = self.home.program("git");
+        command.env("GIT_SSH_COMMAND", ssh).current_dir(self.home.path().join(directory)).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.home.path().join("tmp")
+    }
+
+    /// The bare repository's directory on the server that plays GitLab.
+    pub(crate) fn repository(&self) -> PathBuf {
+        Path::new(&gitlab()["GIT_SSH_ROOT"]).join(format!("{}.git", self.name))
+    }
+
+    /// Sets a case of the server that plays GitLab.
+    pub(crate) fn set(&self, key: &str, values: &[&str]) {
+        let set =
+            Command::new(service("git-ssh")).args(["set", &self.name, key]).args(values).status().unwrap();
+        assert!(set.success());
+    }
+
+    pub(crate) fn requests(&self) -> serde_json::Value {
+        let output = Command::new(service("git-ssh")).args(["requests", &self.name]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub(crate) fn gitea_api(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let service_variables = gitea();
+        let output = Command::new("curl")
+            .args([
+                "-sS",
+                "--fail-with-body",
+                "-X",
+                method,
+                "-H",
+                "Content-Type: application/json",
+                "--data",
+                body,
+            ])
+            .args(["-H", &format!("Authorization: token {}", service_variables["FORGE_BOT_TOKEN"])])
+            .arg(format!("{}/api/v1{path}", service_variables["FORGE_URL"]))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&output.stdout));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// mr-push with a key and host keys in variables, as a CI job has them.
+    pub(crate) fn command(&self, url: &str, branch: &str, options: &[&str]) -> Command {
+        let mut command = self.home.spawnable("mr-push");
+        command
+            .env("TMPDIR", self.temporary())
+            .env("SSH_PRIVATE_KEY", &self.key)
+            .env("SSH_KNOWN_HOSTS", &self.known_hosts)
+            .current_dir(self.temporary())
+            .stdin(Stdio::null())
+            .args(["--target", "demo", "--branch", branch, "--title", "Runner: 2", "--path", "manifests"])
+            .args(options)
+            .arg(url)
+            .args(["--", "sh", "-c", BUMP]);
+        command
+    }
+
+    pub(crate) fn run(&self, branch: &str, options: &[&str]) -> Ran {
+        Ran::of(&mut self.command(&self.url, branch, options))
+    }
+
+    #[track_caller]
+    pub(crate) fn is_clean(&self) {
+        assert_eq!(fs::read_dir(self.temporary()).unwrap().count(), 0);
+    }
+
+    pub(crate) fn branch(&self, branch: &str) -> Option<String> {
+        let mut command = self.home.program("git");
+        let output =
+            command.arg("-C").arg(self.repository()).args(["rev-parse", "-q", "--verify", branch]).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+}
+
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    #[track_caller]
+    pub(crate) fn ended(&self, status: i32) -> &Self {
+        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> &Self {
+        assert!(self.stderr.contains(words), "`{words}` is not in {}", self.stderr);
+        self
+    }
+}

@@ -1,0 +1,146 @@
+//! Over SSH: host keys, and keys to log in and to sign with.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use crate::project::{Project, Ran, gitlab};
+
+#[test]
+fn a_host_key_is_known_or_the_run_ends() {
+    let project = Project::on_gitlab();
+    let text = fs::read_to_string(&project.known_hosts).unwrap();
+    let with = |hosts: &str, options: &[&str]| {
+        let mut command = project.command(&project.url, "b", options);
+        Ran::of(command.env("SSH_KNOWN_HOSTS", hosts))
+    };
+    with("# none\n", &[]).ended(77).says("is not known").says("ssh-keyscan");
+    let ed25519 = text.lines().find(|line| line.contains("ssh-ed25519")).unwrap();
+    with(&format!("{text}@revoked * {}\n", ed25519.split_once(' ').unwrap().1), &[])
+        .ended(77)
+        .says("revoked");
+    let key = project.home.path().join("other");
+    project
+        .home
+        .program("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
+    let other = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let host = ed25519.split(' ').next().unwrap();
+    with(&format!("{host} {other}"), &[]).ended(77).says("has changed");
+    assert_eq!(project.branch("b"), None);
+    // Another of the server's keys is known.
+    let ecdsa = text.lines().find(|line| line.contains("ecdsa")).unwrap();
+    with(ecdsa, &[]).ended(0);
+    // Hashed names.
+    let hashed = project.home.path().join("hashed");
+    fs::write(&hashed, ed25519).unwrap();
+    project.home.program("ssh-keygen").args(["-q", "-H", "-f"]).arg(&hashed).output().unwrap();
+    assert!(fs::read_to_string(&hashed).unwrap().starts_with("|1|"));
+    with(hashed.to_str().unwrap(), &[]).ended(0);
+    // A pinned key.
+    let line = project.home.path().join("line");
+    fs::write(&line, ed25519).unwrap();
+    let listed = project.home.program("ssh-keygen").arg("-lf").arg(&line).output().unwrap();
+    let fingerprint = String::from_utf8(listed.stdout).unwrap().split(' ').nth(1).unwrap().to_owned();
+    with("# none\n", &["--host-key-fingerprint", &fingerprint]).ended(0);
+    with(&text, &["--host-key-fingerprint", "SHA256:AAAA"]).ended(77).says("not the pinned");
+}
+
+#[test]
+fn keys_are_taken_as_people_paste_them() {
+    let project = Project::on_gitlab();
+    let text = fs::read_to_string(&project.key).unwrap();
+    let with = |key: &str, passphrase: &str| {
+        let mut command = project.command(&project.url, "b", &["--forge", "gitlab", "-vv"]);
+        Ran::of(command.env("SSH_PRIVATE_KEY", key).env("SSH_PRIVATE_KEY_PASSPHRASE", passphrase))
+    };
+    let pasted = with(text.replace('\n', "\r\n").trim_end(), "");
+    pasted.ended(0);
+    assert!(text.lines().filter(|line| !line.starts_with("---")).all(|line| !pasted.stderr.contains(line)));
+    let encrypted = project.home.path().join("encrypted");
+    fs::copy(&project.key, &encrypted).unwrap();
+    let mut change = project.home.program("ssh-keygen");
+    change.args(["-q", "-p", "-P", "", "-N", "open sesame", "-f"]).arg(&encrypted);
+    assert!(change.status().unwrap().success());
+    let path = encrypted.to_str().unwrap();
+    with(path, "open sesame").ended(0);
+    with(path, "").ended(77).says("it is encrypted");
+    with(path, "wrong").ended(77).says("does not decrypt it");
+    let stranger = project.home.path().join("stranger");
+    project
+        .home
+        .program("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-N", "", "-f"])
+        .arg(&stranger)
+        .status()
+        .unwrap();
+    with(stranger.to_str().unwrap(), "").ended(77).says("accepts none of the keys: SSH_PRIVATE_KEY");
+    with("", "").ended(77).says("no SSH key");
+}
+
+#[test]
+fn an_agent_holds_the_key() {
+    let project = Project::on_gitlab();
+    let script = format!(
+        "eval $(ssh-agent) >&2; ssh-add -q {}; unset SSH_PRIVATE_KEY; \"$@\"; status=$?; ssh-agent -k >&2; exit $status",
+        project.key
+    );
+    let inner = project.command(&project.url, "b", &["--forge", "gitlab"]);
+    let mut command = project.home.program("sh");
+    command.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.env("SSH_KNOWN_HOSTS", &project.known_hosts).current_dir(project.temporary());
+    Ran::of(&mut command).ended(0);
+}
+
+#[test]
+fn a_signed_commit_verifies_and_is_the_same_again() {
+    let project = Project::on_gitlab();
+    for (kind, passphrase) in [("ed25519", ""), ("ecdsa", "open sesame")] {
+        let key = project.home.path().join(kind);
+        let mut make = project.home.program("ssh-keygen");
+        make.args(["-q", "-t", kind, "-N", passphrase, "-f"]).arg(&key);
+        assert!(make.status().unwrap().success());
+        let options = ["--forge", "gitlab", "--sign-key", key.to_str().unwrap()];
+        let run = || {
+            let mut command = project.command(&project.url, kind, &options);
+            Ran::of(command.env("MR_PUSH_SIGN_KEY_PASSPHRASE", passphrase))
+        };
+        run().ended(0);
+        let first = project.branch(kind);
+        run().ended(0);
+        assert_eq!(project.branch(kind), first);
+        let signers = project.home.path().join("signers");
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        fs::write(&signers, format!("author@example.invalid {public}")).unwrap();
+        let allowed = format!("gpg.ssh.allowedSignersFile={}", signers.display());
+        let repository = project.repository();
+        project.git("work", &["-c", &allowed, "-C", repository.to_str().unwrap(), "verify-commit", kind]);
+    }
+}
+
+#[test]
+fn keys_of_every_kind_log_in() {
+    let project = Project::on_gitlab();
+    let keys = Path::new(&gitlab()["GIT_SSH_ROOT"]).with_file_name("authorized_keys");
+    let before = fs::read_to_string(&keys).unwrap();
+    let restriction = before.split_once(" ssh-ed25519 ").unwrap().0;
+    for (kind, bits, format) in [
+        ("ecdsa", "256", "RFC4716"),
+        ("ecdsa", "521", "PEM"),
+        ("rsa", "2048", "PEM"),
+        ("rsa", "3072", "RFC4716"),
+    ] {
+        let key = project.home.path().join(format!("{kind}-{bits}"));
+        let mut make = project.home.program("ssh-keygen");
+        make.args(["-q", "-t", kind, "-b", bits, "-m", format, "-N", "", "-f"]).arg(&key);
+        assert!(make.status().unwrap().success());
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(&keys).unwrap();
+        file.write_all(format!("{restriction} {public}").as_bytes()).unwrap();
+        let mut command = project.command(&project.url, &format!("{kind}-{bits}"), &["--forge", "gitlab"]);
+        Ran::of(command.env("SSH_PRIVATE_KEY", fs::read_to_string(&key).unwrap())).ended(0);
+    }
+}
