@@ -8,8 +8,8 @@ use std::time::Duration;
 use image_reference::{DEFAULT_REGISTRY, ImageReference};
 use serde_json::{Map, Value};
 use step::{
-    Console, Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _,
-    Secret, Talk, document, environment, text_or_file,
+    Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Secret, Talk,
+    document, environment, text_or_file,
 };
 
 use crate::archive::Folder;
@@ -17,7 +17,8 @@ use crate::compress::DEFAULT_LEVEL;
 use crate::credentials::{Credentials, Sources};
 use crate::engine::{Engine, Settings};
 use crate::error::PushError;
-use crate::push::{Options, Outcome, Pushed, Source, Way, push};
+use crate::outcome::{Outcome, Pushed};
+use crate::push::{Options, Push, Source, Way};
 use crate::registry::{Reach, Repository, Trust};
 
 const EXAMPLES: &str = "\
@@ -133,20 +134,24 @@ impl Program for Cli {
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let images = self.images()?;
         let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
-        let outcomes = runtime.block_on(self.push_all(&images, &io.console))?;
-        let mut status = ExitStatus::Done;
-        let mut there = Vec::new();
-        for outcome in outcomes {
-            match outcome {
-                Outcome::There(pushed) => there.push(pushed),
-                Outcome::Clobbers { reference, digest } => {
-                    io.console
-                        .note(format!("{reference} is there with other content ({digest}), and was left"));
-                    status = ExitStatus::No;
+        let mut there = Vec::with_capacity(images.len());
+        let result = runtime.block_on(self.push_all(&images, &mut there, io));
+        // What was pushed before something failed is pushed all the same, and is told.
+        let entries = || Value::Array(there.iter().map(Pushed::fields).collect());
+        let status = result.map_err(|failure| failure.with("images", entries()))?;
+        match self.output {
+            Format::Text => {}
+            Format::Json => {
+                io.out.line(document(Self::NAME, Map::from_iter([("images".to_owned(), entries())])))?;
+            }
+            Format::Dotenv => {
+                let mut report = Dotenv::new();
+                if let Some(pushed) = there.first() {
+                    report.set("IMAGE", &pushed.pinned())?.set("IMAGE_DIGEST", &pushed.digest)?;
                 }
+                io.out.bytes(report.text().as_bytes())?;
             }
         }
-        self.print(&there, io)?;
         Ok(status)
     }
 }
@@ -154,53 +159,83 @@ impl Program for Cli {
 impl Cli {
     fn images(&self) -> Result<Vec<ImageReference>, Failure> {
         let mut texts = self.references.clone();
-        if texts.is_empty() {
-            for line in std::io::stdin().lock().lines() {
-                let line = line.or_fail_with(FailureKind::Input, || "can't read stdin")?;
-                texts.extend(Some(line.trim().to_owned()).filter(|line| !line.is_empty()));
+        let reads_stdin = self.password_file.as_ref().is_some_and(|file| file.as_os_str() == "-");
+        match (self.archive_on_stdin(), reads_stdin, texts.len()) {
+            (true, true, _) | (true, false, 2..) | (_, true, 0) => return Err(PushError::OneStdin.into()),
+            (true, false, 0) => return Err(PushError::NoReference.into()),
+            (false, false, 0) => {
+                for line in std::io::stdin().lock().lines() {
+                    let line = line.or_fail_with(FailureKind::Input, || "can't read stdin")?;
+                    texts.extend(Some(line.trim().to_owned()).filter(|line| !line.is_empty()));
+                }
             }
+            _ => {}
         }
         if texts.is_empty() {
             return Err(PushError::NoReference.into());
         }
+        if self.output == Format::Dotenv && texts.len() > 1 {
+            return Err(PushError::OneForDotenv.into());
+        }
         texts.iter().map(|text| Ok(pushable(text)?)).collect()
     }
 
-    async fn push_all(&self, images: &[ImageReference], console: &Console) -> Result<Vec<Outcome>, Failure> {
+    const fn archive_on_stdin(&self) -> bool {
+        matches!(self.from, From::OciArchive(None) | From::DockerArchive(None))
+    }
+
+    async fn push_all(
+        &self,
+        images: &[ImageReference],
+        there: &mut Vec<Pushed>,
+        io: &mut Io,
+    ) -> Result<ExitStatus, Failure> {
         // Both bollard and reqwest link rustls; it must be told once which cryptography to use.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sources = self.sources()?;
         let reach = self.reach();
         let source = match &self.from {
-            From::Daemon => Source::Engine(Engine::connect(&engine_settings()).await?),
+            From::Daemon => Source::Engine(Engine::connect(&engine_settings(), &io.console).await?),
             From::Oci(folder) => Source::Folder(Folder(folder.clone())),
             From::OciArchive(file) => Source::OciArchive(file.clone()),
             From::DockerArchive(file) => Source::DockerArchive(file.clone()),
         };
-        if images.len() > 1 && matches!(self.from, From::OciArchive(None) | From::DockerArchive(None)) {
-            return Err(PushError::OneStdin.into());
-        }
-        let mut outcomes = Vec::with_capacity(images.len());
+        let mut status = ExitStatus::Done;
+        let mut earlier: Vec<&ImageReference> = Vec::new();
         for image in images {
             let registry = image.registry().unwrap_or(DEFAULT_REGISTRY);
             let credentials = sources.for_registry(registry).await?;
             let repository =
-                Repository::new(console.clone(), registry, image.path(), reach.clone(), credentials)?;
-            let options = self.options(registry)?;
-            outcomes.push(push(&source, &Arc::new(repository), image, &options, console).await?);
-        }
-        Ok(outcomes)
-    }
-
-    fn options(&self, registry: &str) -> Result<Options, PushError> {
-        let mut learn_from = Vec::new();
-        for text in &self.learn_from {
-            let image: ImageReference = text.parse()?;
-            if image.registry().unwrap_or(DEFAULT_REGISTRY) == registry {
-                let name = image.digest().or(image.tag()).unwrap_or("latest");
-                learn_from.push((image.path().to_owned(), name.to_owned()));
+                Repository::new(io.console.clone(), registry, image.path(), reach.clone(), credentials)?;
+            let options = self.options(registry, &earlier)?;
+            let (repository, console) = (&Arc::new(repository), &io.console);
+            let push = Push { source: &source, repository, image, options: &options, console };
+            match push.run().await? {
+                Outcome::There(pushed) => {
+                    if self.output == Format::Text {
+                        io.out.line(pushed.pinned())?;
+                        io.out.flush()?;
+                    }
+                    there.push(pushed);
+                    earlier.push(image);
+                }
+                Outcome::Clobbers { reference, digest } => {
+                    io.console
+                        .note(format!("{reference} is there with other content ({digest}), and was left"));
+                    status = ExitStatus::No;
+                }
             }
         }
+        Ok(status)
+    }
+
+    fn options(&self, registry: &str, earlier: &[&ImageReference]) -> Result<Options, PushError> {
+        let names = |image: &ImageReference| {
+            let name = image.digest().or(image.tag()).unwrap_or("latest");
+            (image.registry().unwrap_or(DEFAULT_REGISTRY) == registry)
+                .then(|| (image.path().to_owned(), name.to_owned()))
+        };
+        let learn_from = self.learn_from.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Options {
             no_clobber: self.no_clobber,
@@ -209,7 +244,8 @@ impl Cli {
             level: self.compression_level,
             threads: self.threads.map_or_else(cores, usize::from),
             also: self.also.clone(),
-            learn_from,
+            learn_from: learn_from.iter().filter_map(names).collect(),
+            earlier: earlier.iter().copied().filter_map(names).collect(),
         })
     }
 
@@ -229,24 +265,6 @@ impl Cli {
         }
     }
 
-    fn print(&self, there: &[Pushed], io: &mut Io) -> Result<(), Failure> {
-        match self.output {
-            Format::Text => there.iter().try_for_each(|pushed| io.out.line(pushed.pinned())),
-            Format::Json => {
-                let images = there.iter().map(Pushed::fields).collect();
-                io.out
-                    .line(document(Self::NAME, Map::from_iter([("images".to_owned(), Value::Array(images))])))
-            }
-            Format::Dotenv => {
-                let mut report = Dotenv::new();
-                if let Some(pushed) = there.first() {
-                    report.set("IMAGE", &pushed.pinned())?.set("IMAGE_DIGEST", &pushed.digest)?;
-                }
-                io.out.bytes(report.text().as_bytes())
-            }
-        }
-    }
-
     fn sources(&self) -> Result<Sources, Failure> {
         let password = match &self.password_file {
             Some(file) => Some(read_password(file)?),
@@ -262,7 +280,9 @@ impl Cli {
                     source: source.to_owned(),
                 })
             }
-            _ => None,
+            (Some(_), None) => return Err(PushError::Half("user", "password").into()),
+            (None, Some(_)) => return Err(PushError::Half("password", "user").into()),
+            (None, None) => None,
         };
         let gitlab = match (environment::var("CI_REGISTRY"), environment::var("CI_REGISTRY_USER")) {
             (Some(host), Some(username)) => secret("CI_REGISTRY_PASSWORD")?.map(|password| {

@@ -117,25 +117,26 @@ fn parse(text: &str, path: &str) -> Result<DockerConfig, PushError> {
 impl DockerConfig {
     /// docker's order: the registry's helper, the store for all, then what stands in the file.
     async fn find(&self, registry: &str, source: &str) -> Result<Option<Credentials>, PushError> {
-        let names = names_of(registry);
-        if let Some(helper) =
-            names.iter().find_map(|name| self.cred_helpers.get(name)).or(self.creds_store.as_ref())
+        if let Some(helper) = entry_of(&self.cred_helpers, registry).or(self.creds_store.as_ref())
             && let Some(found) = ask_helper(helper, registry).await?
         {
             return Ok(Some(found));
         }
-        let Some(entry) = names.iter().find_map(|name| self.auths.get(name)) else { return Ok(None) };
-        Ok(entry.credentials(source))
+        Ok(entry_of(&self.auths, registry).and_then(|entry| entry.credentials(source)))
     }
 }
 
-/// The keys under which a registry stands in docker's files.
-fn names_of(registry: &str) -> Vec<String> {
-    let mut names = vec![registry.to_owned(), format!("https://{registry}"), format!("http://{registry}")];
-    if registry == image_reference::DEFAULT_REGISTRY {
-        names.push("https://index.docker.io/v1/".to_owned());
-    }
-    names
+/// A registry's entry: under its very name, or under an address of it, as `docker login` once wrote them.
+fn entry_of<'a, T>(entries: &'a BTreeMap<String, T>, registry: &str) -> Option<&'a T> {
+    let host_of = |key: &str| {
+        let address = key.split_once("://").map_or(key, |(_, address)| address);
+        address.split('/').next().unwrap_or_default().to_owned()
+    };
+    let is_it = |host: &str| {
+        host == registry || (registry == image_reference::DEFAULT_REGISTRY && host == "index.docker.io")
+    };
+    let by_address = || entries.iter().find(|(key, _)| is_it(&host_of(key))).map(|(_, entry)| entry);
+    entries.get(registry).or_else(by_address)
 }
 
 impl AuthEntry {
@@ -214,6 +215,8 @@ mod tests {
         let found = sources(&config).for_registry("registry.test").await.unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.password.expose()), ("robot", "pass:word~?>"));
         assert!(sources(&config).for_registry("other.test").await.unwrap().is_none());
+        let config = config.replace("registry.test", "registry.test/v1/");
+        assert!(sources(&config).for_registry("registry.test").await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -4,12 +4,14 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use bytes::{Buf as _, Bytes};
-use futures_util::StreamExt as _;
+use flate2::read::MultiGzDecoder;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use image_reference::ImageReference;
 use serde_json::json;
 
 use crate::archive::{
-    Entry, Expected, Folder, Graph, Saved, Unpacked, Work, blob_path, graph, open, root, saved, unpack,
+    AT_ONCE, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, graph, open, root,
+    saved, short, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
 use crate::error::PushError;
@@ -42,12 +44,16 @@ pub async fn from_engine(
     let name = format!("the engine's export of {reference}");
     let mut pieces = Box::pin(engine.export(&reference));
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let progress = work.progress.clone();
     tokio::spawn(async move {
-        while let Some(piece) = pieces.next().await {
+        // The engine writes all of it to its disk before the first byte.
+        let mut next = progress.while_waiting("the engine prepares its export", pieces.next()).await;
+        while let Some(piece) = next {
             let failed = piece.is_err();
             if sender.send(piece).await.is_err() || failed {
                 break;
             }
+            next = pieces.next().await;
         }
     });
     let entries = Entry::read(Arriving { receiver, rest: Bytes::new() }, name.clone())?;
@@ -86,27 +92,30 @@ pub async fn from_oci_archive(
 
 /// Sends what an image in a folder with an OCI layout needs.
 pub async fn from_folder(folder: &Folder, graph: Graph, work: &Work) -> Result<Ready, PushError> {
-    let mut sent = 0;
-    for blob in &graph.blobs {
-        if work.repository.has_blob(&blob.digest).await? {
-            continue;
-        }
-        let bar = work.progress.layer(&blob.digest[7..19], blob.size);
-        let pieces = folder.blob(&blob.digest).await?.inspect(move |piece| {
-            if let Ok(piece) = piece {
-                bar.add(piece.len() as u64);
-            }
-        });
-        let uploaded = work.repository.upload(Box::pin(pieces)).await?;
-        if uploaded.digest != blob.digest {
-            return Err(PushError::Archive {
-                name: folder.0.display().to_string(),
-                problem: format!("the content of {} is not what its digest says", blob.digest),
-            });
-        }
-        sent += uploaded.sent;
-    }
+    let blobs = stream::iter(&graph.blobs).map(|blob| blob_from_folder(folder, blob, work));
+    let sent = blobs.buffer_unordered(AT_ONCE).try_fold(0, |all, sent| async move { Ok(all + sent) }).await?;
     put_children(graph, &work.repository, sent).await
+}
+
+/// Sees to it that the registry has a blob; the bytes that it took.
+async fn blob_from_folder(folder: &Folder, blob: &Descriptor, work: &Work) -> Result<u64, PushError> {
+    if work.repository.has_blob(&blob.digest).await? {
+        return Ok(0);
+    }
+    let bar = work.progress.layer(&short(&blob.digest), blob.size);
+    let pieces = folder.blob(&blob.digest).await?.inspect(move |piece| {
+        if let Ok(piece) = piece {
+            bar.add(piece.len() as u64);
+        }
+    });
+    let uploaded = work.repository.upload(Box::pin(pieces)).await?;
+    if uploaded.digest == blob.digest {
+        return Ok(uploaded.sent);
+    }
+    Err(PushError::Archive {
+        name: folder.0.display().to_string(),
+        problem: format!("the content of {} is not what its digest says", blob.digest),
+    })
 }
 
 /// Makes the manifest of a saved image whose layers are in the registry.
@@ -199,10 +208,16 @@ async fn put_children(mut graph: Graph, repository: &Repository, sent: u64) -> R
 }
 
 fn input(file: Option<&PathBuf>) -> Result<(Box<dyn Read + Send>, String), PushError> {
-    Ok(match file {
+    let (mut input, name): (Box<dyn Read + Send>, String) = match file {
         Some(file) => (Box::new(open(file)?), file.display().to_string()),
         None => (Box::new(io::stdin()), "the archive on stdin".to_owned()),
-    })
+    };
+    let mut start = Vec::new();
+    let read = input.by_ref().take(GZIP.len() as u64).read_to_end(&mut start);
+    read.map_err(|cause| PushError::Archive { name: name.clone(), problem: cause.to_string() })?;
+    let is_gzip = start == GZIP;
+    let whole = Read::chain(io::Cursor::new(start), input);
+    Ok((if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) }, name))
 }
 
 /// Bytes that arrive asynchronously, for a reader on a thread.

@@ -11,9 +11,15 @@ pub enum PushError {
     /// A reference with a digest names what is there, not what is to be pushed.
     #[error("`{0}` has a digest: a push needs a tag")]
     Pinned(String),
-    /// Several images can't be read from one stdin.
-    #[error("one image at a time can be read from stdin")]
+    /// Several things can't be read from one stdin.
+    #[error("stdin can be one thing: one image, the references or the password")]
     OneStdin,
+    /// A dotenv report has one `IMAGE`.
+    #[error("dotenv has room for one image")]
+    OneForDotenv,
+    /// A user without a password, or a password without a user.
+    #[error("there is a {0} for the registry but no {1}")]
+    Half(&'static str, &'static str),
     /// Nothing was named.
     #[error("no image reference was given")]
     NoReference,
@@ -129,16 +135,21 @@ impl PushError {
 
     /// Whether the registry could not prove who it is, which no retry mends.
     pub fn is_about_certificates(&self) -> bool {
-        matches!(self, Self::Unreachable { message, .. } if message.contains("certificate"))
+        matches!(self, Self::Unreachable { message, .. } | Self::NoEngine(message) if message.contains("certificate"))
     }
 
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Reference(_) | Self::Pinned(_) | Self::NoReference | Self::OneStdin => FailureKind::Usage,
+            Self::Reference(_)
+            | Self::Pinned(_)
+            | Self::NoReference
+            | Self::OneStdin
+            | Self::OneForDotenv
+            | Self::Half(..) => FailureKind::Usage,
             Self::File { .. } | Self::NoImage(_) | Self::Archive { .. } | Self::Mismatch { .. } => {
                 FailureKind::Input
             }
-            Self::Unreachable { message, .. } if message.contains("certificate") => FailureKind::Refused,
+            _ if self.is_about_certificates() => FailureKind::Refused,
             Self::NoEngine(_)
             | Self::Unreachable { .. }
             | Self::Interrupted(_)
@@ -152,6 +163,11 @@ impl PushError {
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::OneStdin => "give the rest as arguments, files or variables",
+            Self::NoReference => "`imgpush REPOSITORY:TAG`, or references on stdin, one a line",
+            Self::Pinned(_) => "name it as REPOSITORY:TAG; the digest is what imgpush prints",
+            Self::OneForDotenv => "run imgpush once an image, or use --output json",
+            Self::Half(..) => "--username or IMGPUSH_USERNAME goes with --password-file or IMGPUSH_PASSWORD",
             Self::NoEngine(_) => {
                 "is it running, and does DOCKER_HOST (with DOCKER_CERT_PATH for TLS) name it?"
             }

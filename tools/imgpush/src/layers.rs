@@ -7,13 +7,20 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use crate::engine::expected_paths;
 use crate::error::PushError;
-use crate::registry::{Descriptor, Manifest, Repository};
+use crate::registry::{Descriptor, Manifest, MediaType, Repository};
 
-/// Layers of earlier images.
+/// Tags that are looked at besides the image's own and `latest`: a tag for each commit is the custom, and images
+/// of two commits share most layers.
+const FURTHER_TAGS: usize = 4;
+
+/// Earlier images and their layers.
 #[derive(Debug, Default)]
 pub struct Known {
     by_diff_id: HashMap<String, (Descriptor, String)>,
+    by_path: HashMap<String, String>,
+    images: Vec<(Manifest, String)>,
 }
 
 #[derive(Deserialize)]
@@ -27,27 +34,75 @@ struct RootFs {
 }
 
 impl Known {
-    /// Learns the layers of an image in the repository `path` of the same registry. What can't be read there
+    /// Learns from images of the same registry, each a repository's path and a tag. What can't be read there
     /// teaches nothing.
-    pub async fn learn(
-        &mut self,
-        repository: &Repository,
-        path: &str,
-        manifest: &Manifest,
-    ) -> Result<(), PushError> {
-        let Some(config) = &manifest.config else { return Ok(()) };
-        let Some(config) = repository.blob(path, &config.digest).await? else { return Ok(()) };
-        let Ok(config) = serde_json::from_slice::<Config>(&config) else { return Ok(()) };
-        if config.rootfs.diff_ids.len() == manifest.layers.len() {
+    pub async fn learn(&mut self, repository: &Repository, images: &[(String, String)]) {
+        for (path, tag) in images {
+            repository.mount_from(path);
+            if let Ok(Some(manifest)) = repository.manifest_of(path, tag).await {
+                self.add(repository, path, manifest).await;
+            }
+        }
+    }
+
+    /// Learns from a few images of the repository itself: what stands under the tag, `latest`, and other tags.
+    pub async fn learn_here(&mut self, repository: &Repository, tag: &str, there: Option<&Manifest>) {
+        let mut tags = vec!["latest".to_owned()];
+        let mut others = repository.tags().await;
+        others.retain(|other| other != tag && other != "latest");
+        tags.extend(others.into_iter().rev().take(FURTHER_TAGS));
+        for other in tags.iter().filter(|other| *other != tag) {
+            if let Ok(Some(manifest)) = repository.manifest(other).await {
+                self.add(repository, repository.path(), manifest).await;
+            }
+        }
+        if let Some(there) = there {
+            self.add(repository, repository.path(), there.clone()).await;
+        }
+    }
+
+    async fn add(&mut self, repository: &Repository, path: &str, manifest: Manifest) {
+        let Some(config) = &manifest.config else { return };
+        if self.images.iter().any(|(known, from)| known.digest == manifest.digest && from == path) {
+            return;
+        }
+        if let Ok(Some(config)) = repository.blob(path, &config.digest).await
+            && let Ok(config) = serde_json::from_slice::<Config>(&config)
+            && config.rootfs.diff_ids.len() == manifest.layers.len()
+        {
+            self.by_path.extend(expected_paths(&config.rootfs.diff_ids));
             let layers = manifest.layers.iter().map(|layer| (layer.clone(), path.to_owned()));
             self.by_diff_id.extend(config.rootfs.diff_ids.into_iter().zip(layers));
         }
-        Ok(())
+        self.images.push((manifest, path.to_owned()));
     }
 
-    /// How many of these layers are known.
-    pub fn count(&self, diff_ids: &[String]) -> usize {
-        diff_ids.iter().filter(|diff_id| self.by_diff_id.contains_key(*diff_id)).count()
+    /// The images, each with its repository's path.
+    pub fn images(&self) -> impl Iterator<Item = (&Manifest, &str)> {
+        self.images.iter().map(|(manifest, path)| (manifest, path.as_str()))
+    }
+
+    /// The diff id of the layer that `docker save` writes under this path.
+    pub fn diff_id(&self, path: &str) -> Option<&String> {
+        self.by_path.get(path)
+    }
+
+    /// Whether everything that an image of the repository `path` needs is in ours now.
+    pub async fn bring(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        path: &str,
+    ) -> Result<bool, PushError> {
+        if path == repository.path() {
+            return Ok(true);
+        }
+        for blob in manifest.config.iter().chain(&manifest.layers).filter(|blob| blob.urls.is_empty()) {
+            if !repository.has_blob(&blob.digest).await? && !repository.mount(&blob.digest, path).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The layer as the registry stores it, if it still does; mounted from where it is.
@@ -63,7 +118,6 @@ impl Known {
         }
         let there = repository.has_blob(&layer.digest).await?
             || (path != repository.path() && repository.mount(&layer.digest, path).await?);
-        let media_type = crate::registry::MediaType::DOCKER_LAYER;
-        Ok(there.then(|| Descriptor::new(media_type, layer.size, layer.digest.clone())))
+        Ok(there.then(|| Descriptor::new(MediaType::DOCKER_LAYER, layer.size, layer.digest.clone())))
     }
 }

@@ -14,6 +14,7 @@ pub mod direct;
 pub mod engine;
 pub mod error;
 pub mod layers;
+pub mod outcome;
 pub mod progress;
 pub mod push;
 pub mod registry;

@@ -40,6 +40,19 @@ impl Progress {
         self.bars.suspend(|| self.console.detail(message));
     }
 
+    /// Waits for something that tells nothing, and says so every few seconds.
+    pub async fn while_waiting<T>(&self, what: &str, waited: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        tokio::pin!(waited);
+        loop {
+            if let Ok(done) = tokio::time::timeout(PACE, &mut waited).await {
+                return done;
+            }
+            self.bars
+                .suspend(|| self.console.note(format!("{what}, {} s so far", begun.elapsed().as_secs())));
+        }
+    }
+
     /// A layer of `size` bytes begins.
     pub fn layer(&self, name: &str, size: u64) -> Layer {
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}");

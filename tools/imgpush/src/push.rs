@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use image_reference::ImageReference;
-use serde_json::{Value, json};
 use step::Console;
 
 use crate::archive::{Folder, Graph, Saved, Work, documents_of, saved};
@@ -12,6 +11,7 @@ use crate::direct::{self, Ready};
 use crate::engine::{Engine, EnginePush, LocalImage};
 use crate::error::PushError;
 use crate::layers::Known;
+use crate::outcome::{Outcome, Pushed};
 use crate::progress::Progress;
 use crate::registry::{Manifest, Repository, TRIES, pause};
 
@@ -39,53 +39,6 @@ pub enum Way {
     Direct,
 }
 
-/// What became of an image.
-#[derive(Debug)]
-pub struct Pushed {
-    /// `REPOSITORY:TAG`.
-    pub reference: String,
-    /// The digest that the registry confirmed.
-    pub digest: String,
-    /// Whether anything was sent.
-    pub changed: bool,
-    /// Who sent it.
-    pub engine: Option<&'static str>,
-    /// The bytes of layers and configuration that went over the wire.
-    pub sent: u64,
-}
-
-impl Pushed {
-    /// The record on stdout.
-    pub fn pinned(&self) -> String {
-        format!("{}@{}", self.reference, self.digest)
-    }
-
-    /// The entry of `--output json`.
-    pub fn fields(&self) -> Value {
-        json!({
-            "reference": self.reference,
-            "digest": self.digest,
-            "changed": self.changed,
-            "engine": self.engine,
-            "bytesSent": self.sent,
-        })
-    }
-}
-
-/// What happened to a push that was asked for.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The registry has it.
-    There(Pushed),
-    /// The tag has other content, and that must stay.
-    Clobbers {
-        /// `REPOSITORY:TAG`.
-        reference: String,
-        /// What is there.
-        digest: String,
-    },
-}
-
 /// How to push.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -101,8 +54,10 @@ pub struct Options {
     pub threads: usize,
     /// Further tags.
     pub also: Vec<String>,
-    /// Further images of the same registry whose layers are looked at: repository path and tag.
+    /// Images of the same registry whose layers are looked at: repository path and tag.
     pub learn_from: Vec<(String, String)>,
+    /// The images that this run has pushed to the same registry.
+    pub earlier: Vec<(String, String)>,
 }
 
 /// What is known of an image before anything is read of its layers.
@@ -126,140 +81,269 @@ impl Local {
     }
 }
 
-/// Sees to it that the registry holds an image under its tag.
-pub async fn push(
-    source: &Source,
-    repository: &Arc<Repository>,
-    image: &ImageReference,
-    options: &Options,
-    console: &Console,
-) -> Result<Outcome, PushError> {
-    let tag = image.tag().unwrap_or("latest");
-    let reference = format!("{}:{tag}", image.repository());
-    let local = look(source, image, tag).await?;
-    let there = repository.manifest(tag).await?;
-    if let Some(there) = there.as_ref().filter(|there| local.is(there)) {
-        console.note(format!("{reference} is already there"));
-        let changed = name_also(repository, there, options, console).await?;
-        let digest = there.digest.clone();
-        return Ok(Outcome::There(Pushed { reference, digest, changed, engine: None, sent: 0 }));
-    }
-    if let Some(there) = &there
-        && options.no_clobber
-        && !matches!(local, Local::Unknown)
-    {
-        return Ok(Outcome::Clobbers { reference, digest: there.digest.clone() });
-    }
-    let known = learn(repository, there.as_ref(), options).await?;
-    let work = Work {
-        repository: Arc::clone(repository),
-        known: Arc::new(known),
-        compress: !matches!(source, Source::OciArchive(_) | Source::Folder(_)),
-        level: options.level,
-        threads: options.threads,
-        progress: Progress::new(console.clone()),
-    };
-    if let (Source::Engine(engine), Local::Engine(local)) = (source, &local)
-        && let Some((told, sent)) = by_engine(engine, local, image, tag, &work, options, console).await?
-    {
-        return confirm(repository, reference, tag, told, "daemon", sent, options, console).await;
-    }
-    let Some(ready) = send_directly(source, local, image, tag, &work, console).await? else {
-        return Err(PushError::NoReference);
-    };
-    let same = there.as_ref().is_some_and(|there| there.digest == ready.digest);
-    if let Some(there) = there.filter(|_| options.no_clobber && !same) {
-        return Ok(Outcome::Clobbers { reference, digest: there.digest });
-    }
-    if options.dry_run {
-        console.note(format!("{reference} would be pushed"));
-        let (digest, sent) = (ready.digest, 0);
-        return Ok(Outcome::There(Pushed {
-            reference,
-            digest,
-            changed: !same,
-            engine: Some("direct"),
-            sent,
-        }));
-    }
-    if !same {
-        repository.put_manifest(tag, &ready.media_type, ready.body).await?;
-    }
-    confirm(repository, reference, tag, Some(ready.digest), "direct", ready.sent, options, console).await
+/// One image on its way.
+pub struct Push<'a> {
+    /// Where it comes from.
+    pub source: &'a Source,
+    /// Where it goes.
+    pub repository: &'a Arc<Repository>,
+    /// Its name, in the source too.
+    pub image: &'a ImageReference,
+    /// How.
+    pub options: &'a Options,
+    /// Whom to tell.
+    pub console: &'a Console,
 }
 
-/// What can be known at once.
-async fn look(source: &Source, image: &ImageReference, tag: &str) -> Result<Local, PushError> {
-    Ok(match source {
-        Source::Engine(engine) => {
-            Local::Engine(engine.image(&format!("{}:{tag}", image.repository())).await?)
+impl Push<'_> {
+    /// Sees to it that the registry holds the image under its tag.
+    pub async fn run(&self) -> Result<Outcome, PushError> {
+        let local = self.look().await?;
+        let there = self.repository.manifest(self.tag()).await?;
+        if !matches!(local, Local::Unknown)
+            && let Some(clobbers) = self.clobbers(there.as_ref(), |found| local.is(found)).await?
+        {
+            return Ok(clobbers);
         }
-        Source::Folder(folder) => Local::Graph(folder.graph(image, tag)?),
-        Source::DockerArchive(Some(file)) => {
-            Local::Saved(saved(&documents_of(file)?, image, tag, &file.display().to_string())?)
+        if let Some(there) = there.as_ref().filter(|there| local.is(there)) {
+            self.console.note(format!("{} is already there", self.reference()));
+            let changed = self.name_also(there).await?;
+            let digest = there.digest.clone();
+            return Ok(Outcome::There(Pushed {
+                reference: self.reference(),
+                digest,
+                changed,
+                engine: None,
+                sent: 0,
+            }));
         }
-        Source::DockerArchive(None) | Source::OciArchive(_) => Local::Unknown,
-    })
-}
+        let mut known = Known::default();
+        known.learn(self.repository, &self.options.earlier).await;
+        if let Some(outcome) = self.adopt(&known, &local, there.as_ref()).await? {
+            return Ok(outcome);
+        }
+        if let (Source::Engine(engine), Local::Engine(local)) = (self.source, &local)
+            && let Some((told, sent)) = self.by_engine(engine, local).await?
+        {
+            return self.confirm(told, "daemon", sent).await;
+        }
+        known.learn(self.repository, &self.options.learn_from).await;
+        known.learn_here(self.repository, self.tag(), there.as_ref()).await;
+        if let Some(outcome) = self.adopt(&known, &local, there.as_ref()).await? {
+            return Ok(outcome);
+        }
+        let ready = self.send_directly(local, known).await?;
+        self.put(ready, there.as_ref()).await
+    }
 
-/// What earlier images tell of the layers that the registry has.
-async fn learn(
-    repository: &Repository,
-    there: Option<&Manifest>,
-    options: &Options,
-) -> Result<Known, PushError> {
-    let mut known = Known::default();
-    for (path, tag) in &options.learn_from {
-        repository.mount_from(path);
-        if let Some(manifest) = repository.manifest_of(path, tag).await? {
-            known.learn(repository, path, &manifest).await?;
-        }
+    fn tag(&self) -> &str {
+        self.image.tag().unwrap_or("latest")
     }
-    let latest = repository.manifest("latest").await?;
-    for manifest in latest.iter().chain(there) {
-        known.learn(repository, repository.path(), manifest).await?;
-    }
-    Ok(known)
-}
 
-/// Lets the engine push, if that is wanted and is not the slower way; the digest and the bytes that it told.
-async fn by_engine(
-    engine: &Engine,
-    local: &LocalImage,
-    image: &ImageReference,
-    tag: &str,
-    work: &Work,
-    options: &Options,
-    console: &Console,
-) -> Result<Option<(Option<String>, u64)>, PushError> {
-    if options.way == Way::Direct || options.dry_run {
-        return Ok(None);
+    fn reference(&self) -> String {
+        format!("{}:{}", self.image.repository(), self.tag())
     }
-    let automatic = options.way == Way::Auto;
-    let most = automatic.then(|| worth_compressing_here(local.size));
-    let credentials = work.repository.credentials();
-    let mut tries = 0;
-    loop {
-        let reason = match engine.push(image, tag, credentials, most, console).await {
-            Ok(EnginePush::Done { digest, sent }) => return Ok(Some((digest, sent))),
-            Ok(EnginePush::Stopped { sending }) => {
-                format!("it has {} to compress on one thread a layer", indicatif::HumanBytes(sending))
+
+    /// What can be known at once.
+    async fn look(&self) -> Result<Local, PushError> {
+        Ok(match self.source {
+            Source::Engine(engine) => Local::Engine(engine.image(&self.reference()).await?),
+            Source::Folder(folder) => Local::Graph(folder.graph(self.image, self.tag())?),
+            Source::DockerArchive(Some(file)) => match documents_of(file)? {
+                Some(documents) => {
+                    let name = file.display().to_string();
+                    Local::Saved(saved(&documents, self.image, self.tag(), &name)?)
+                }
+                None => Local::Unknown,
+            },
+            Source::DockerArchive(None) | Source::OciArchive(_) => Local::Unknown,
+        })
+    }
+
+    /// The answer to `--no-clobber` where one of the tags has other content.
+    async fn clobbers(
+        &self,
+        there: Option<&Manifest>,
+        is_ours: impl Fn(&Manifest) -> bool,
+    ) -> Result<Option<Outcome>, PushError> {
+        if !self.options.no_clobber {
+            return Ok(None);
+        }
+        let other = |tag: &str, found: &Manifest| {
+            let reference = format!("{}:{tag}", self.image.repository());
+            (!is_ours(found)).then(|| Outcome::Clobbers { reference, digest: found.digest.clone() })
+        };
+        if let Some(other) = there.and_then(|found| other(self.tag(), found)) {
+            return Ok(Some(other));
+        }
+        for tag in &self.options.also {
+            if let Some(other) = self.repository.manifest(tag).await?.and_then(|found| other(tag, &found)) {
+                return Ok(Some(other));
             }
-            Err(PushError::NoImage(image)) => return Err(PushError::NoImage(image)),
-            Err(error) if automatic => error.to_string(),
-            Err(PushError::Engine { message, transient: true, .. }) if tries + 1 < TRIES => {
-                tries += 1;
-                console.detail(format!("the engine failed ({message}); trying again"));
-                tokio::time::sleep(pause(tries, None)).await;
+        }
+        Ok(None)
+    }
+
+    /// Names the image by its tag where the registry has it under another name, without sending a byte of it.
+    async fn adopt(
+        &self,
+        known: &Known,
+        local: &Local,
+        there: Option<&Manifest>,
+    ) -> Result<Option<Outcome>, PushError> {
+        if matches!(self.source, Source::Engine(_)) && self.options.way == Way::Daemon {
+            return Ok(None);
+        }
+        for (manifest, path) in known.images().filter(|(manifest, _)| local.is(manifest)) {
+            if known.bring(self.repository, manifest, path).await? {
+                self.console.detail(format!("{} has this image under another name", self.repository.path()));
+                let ready = Ready {
+                    digest: manifest.digest.clone(),
+                    media_type: manifest.media_type.clone(),
+                    body: manifest.body.clone(),
+                    sent: 0,
+                };
+                return Ok(Some(self.put(ready, there).await?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the engine push, if that is wanted and is not the slower way; the digest and the bytes that it told.
+    async fn by_engine(
+        &self,
+        engine: &Engine,
+        local: &LocalImage,
+    ) -> Result<Option<(Option<String>, u64)>, PushError> {
+        if self.options.way == Way::Direct || self.options.dry_run {
+            return Ok(None);
+        }
+        let automatic = self.options.way == Way::Auto;
+        let most = automatic.then(|| worth_compressing_here(local.size));
+        let credentials = self.repository.credentials();
+        let mut tries = 0;
+        loop {
+            let reason = match engine.push(self.image, self.tag(), credentials, most, self.console).await {
+                Ok(EnginePush::Done { digest, sent }) => return Ok(Some((digest, sent))),
+                Ok(EnginePush::Stopped { sending }) => {
+                    format!("it has {} to compress on one thread a layer", indicatif::HumanBytes(sending))
+                }
+                Err(PushError::NoImage(image)) => return Err(PushError::NoImage(image)),
+                Err(error) if automatic => error.to_string(),
+                Err(PushError::Engine { message, transient: true, .. }) if tries + 1 < TRIES => {
+                    tries += 1;
+                    self.console.detail(format!("the engine failed ({message}); trying again"));
+                    tokio::time::sleep(pause(tries, None)).await;
+                    continue;
+                }
+                Err(PushError::Engine { message, .. }) if is_unauthorized(&message) => {
+                    return Err(self.repository.unauthorized(&message));
+                }
+                Err(error) => return Err(error),
+            };
+            self.console.detail(format!("sending directly, not through the engine: {reason}"));
+            return Ok(None);
+        }
+    }
+
+    /// Sends everything but the manifest.
+    async fn send_directly(&self, local: Local, known: Known) -> Result<Ready, PushError> {
+        let mut work = Work {
+            repository: Arc::clone(self.repository),
+            known: Arc::new(known),
+            compress: !matches!(self.source, Source::OciArchive(_) | Source::Folder(_)),
+            level: self.options.level,
+            threads: self.options.threads,
+            progress: Progress::new(self.console.clone()),
+        };
+        let mut tries = 0;
+        loop {
+            let (image, tag) = (self.image, self.tag());
+            let sent = match (self.source, &local) {
+                (Source::Engine(engine), Local::Engine(local)) => {
+                    direct::from_engine(engine, local, image, tag, &work).await
+                }
+                (Source::Folder(folder), Local::Graph(graph)) => {
+                    direct::from_folder(folder, graph.clone(), &work).await
+                }
+                (Source::DockerArchive(file), Local::Saved(saved)) => {
+                    direct::from_docker_archive(file.as_ref(), Some(saved), image, tag, &work).await
+                }
+                (Source::DockerArchive(file), _) => {
+                    direct::from_docker_archive(file.as_ref(), None, image, tag, &work).await
+                }
+                (Source::OciArchive(file), _) => {
+                    direct::from_oci_archive(file.as_ref(), image, tag, &work).await
+                }
+                (Source::Engine(_) | Source::Folder(_), _) => return Err(PushError::NoReference),
+            };
+            let from_stdin = matches!(self.source, Source::DockerArchive(None) | Source::OciArchive(None));
+            tries += 1;
+            match sent {
+                Err(PushError::Interrupted(reason)) if tries < TRIES && !from_stdin => {
+                    self.console.detail(format!("{reason}; reading it again"));
+                    tokio::time::sleep(pause(tries, None)).await;
+                }
+                // What was skipped as known was another layer: everything is looked at then.
+                Err(PushError::Mismatch { .. }) if tries < 2 && !from_stdin => work.known = Arc::default(),
+                result => return result,
+            }
+        }
+    }
+
+    /// Puts a manifest whose blobs are there under the tag.
+    async fn put(&self, ready: Ready, there: Option<&Manifest>) -> Result<Outcome, PushError> {
+        if let Some(clobbers) = self.clobbers(there, |found| found.digest == ready.digest).await? {
+            return Ok(clobbers);
+        }
+        let same = there.is_some_and(|there| there.digest == ready.digest);
+        if self.options.dry_run {
+            self.console.note(format!("{} would be pushed", self.reference()));
+            return Ok(Outcome::There(Pushed {
+                reference: self.reference(),
+                digest: ready.digest,
+                changed: !same,
+                engine: Some("direct"),
+                sent: 0,
+            }));
+        }
+        if !same {
+            self.repository.put_manifest(self.tag(), &ready.media_type, ready.body).await?;
+        }
+        self.confirm(Some(ready.digest), "direct", ready.sent).await
+    }
+
+    /// The image once the registry has confirmed it by tag and by digest, under its further tags too.
+    async fn confirm(
+        &self,
+        told: Option<String>,
+        engine: &'static str,
+        sent: u64,
+    ) -> Result<Outcome, PushError> {
+        let manifest = self.repository.confirmed(self.tag(), told.as_deref()).await?;
+        self.name_also(&manifest).await?;
+        let reference = self.reference();
+        self.console.note(format!("{reference} pushed, {} sent ({engine})", indicatif::HumanBytes(sent)));
+        let digest = manifest.digest;
+        Ok(Outcome::There(Pushed { reference, digest, changed: true, engine: Some(engine), sent }))
+    }
+
+    /// Puts the manifest under the further tags; whether any had to be.
+    async fn name_also(&self, manifest: &Manifest) -> Result<bool, PushError> {
+        let mut changed = false;
+        for tag in &self.options.also {
+            let there = self.repository.manifest(tag).await?.map(|there| there.digest);
+            if there.as_ref() == Some(&manifest.digest) {
                 continue;
             }
-            Err(PushError::Engine { message, .. }) if is_unauthorized(&message) => {
-                return Err(work.repository.unauthorized(""));
+            changed = true;
+            if self.options.dry_run {
+                continue;
             }
-            Err(error) => return Err(error),
-        };
-        console.detail(format!("sending directly, not through the engine: {reason}"));
-        return Ok(None);
+            self.repository.put_manifest(tag, &manifest.media_type, manifest.body.clone()).await?;
+            self.repository.confirmed(tag, Some(&manifest.digest)).await?;
+        }
+        Ok(changed)
     }
 }
 
@@ -268,123 +352,6 @@ async fn by_engine(
 const fn worth_compressing_here(image_size: u64) -> u64 {
     let quarter = image_size / 4;
     if quarter > 24 << 20 { quarter } else { 24 << 20 }
-}
-
-/// Sends everything but the manifest; `None` where the source does not fit what is known of it.
-async fn send_directly(
-    source: &Source,
-    local: Local,
-    image: &ImageReference,
-    tag: &str,
-    work: &Work,
-    console: &Console,
-) -> Result<Option<Ready>, PushError> {
-    let mut work = work.clone();
-    let mut tries = 0;
-    // A folder's graph is sent once; what it is made of can be read again by its own uploads.
-    if let (Source::Folder(folder), Local::Graph(graph)) = (source, &local) {
-        let again = |graph: &Graph| Graph { manifests: graph.manifests.clone(), blobs: graph.blobs.clone() };
-        loop {
-            match direct::from_folder(folder, again(graph), &work).await {
-                Err(PushError::Interrupted(reason)) if tries < 3 => {
-                    tries += 1;
-                    console.detail(format!("{reason}; reading it again"));
-                }
-                result => return result.map(Some),
-            }
-        }
-    }
-    loop {
-        let sent = match (source, &local) {
-            (Source::Engine(engine), Local::Engine(local)) => {
-                direct::from_engine(engine, local, image, tag, &work).await
-            }
-            (Source::DockerArchive(file), local) => {
-                let known = if let Local::Saved(saved) = local { Some(saved) } else { None };
-                direct::from_docker_archive(file.as_ref(), known, image, tag, &work).await
-            }
-            (Source::OciArchive(file), _) => direct::from_oci_archive(file.as_ref(), image, tag, &work).await,
-            _ => return Ok(None),
-        };
-        let from_stdin = matches!(source, Source::DockerArchive(None) | Source::OciArchive(None));
-        match sent {
-            Err(PushError::Interrupted(reason)) if tries < 3 && !from_stdin => {
-                tries += 1;
-                console.detail(format!("{reason}; reading it again"));
-            }
-            // What was skipped as known was another layer: everything is looked at then.
-            Err(PushError::Mismatch { .. }) if tries < 3 && !from_stdin => {
-                tries += 1;
-                work.known = Arc::default();
-            }
-            result => return result.map(Some),
-        }
-    }
-}
-
-/// The image once the registry has confirmed it by tag and by digest, under its further tags too.
-#[expect(clippy::too_many_arguments, reason = "each is a fact of the push that ends here")]
-async fn confirm(
-    repository: &Repository,
-    reference: String,
-    tag: &str,
-    told: Option<String>,
-    engine: &'static str,
-    sent: u64,
-    options: &Options,
-    console: &Console,
-) -> Result<Outcome, PushError> {
-    let found = repository.confirmed(tag).await?;
-    match found {
-        Some(digest) if told.as_ref().is_none_or(|told| *told == digest) => {
-            if let Some(manifest) = repository.manifest(&digest).await?.filter(|_| !options.also.is_empty()) {
-                name_also(repository, &manifest, options, console).await?;
-            }
-            console.note(format!("{reference} pushed, {} sent ({engine})", indicatif::HumanBytes(sent)));
-            Ok(Outcome::There(Pushed { reference, digest, changed: true, engine: Some(engine), sent }))
-        }
-        found => Err(PushError::Unconfirmed {
-            reference,
-            pushed: told.unwrap_or_else(|| "an unknown digest".to_owned()),
-            found: found.unwrap_or_else(|| "nothing".to_owned()),
-        }),
-    }
-}
-
-/// Puts the manifest under the further tags; whether any had to be.
-async fn name_also(
-    repository: &Repository,
-    manifest: &Manifest,
-    options: &Options,
-    console: &Console,
-) -> Result<bool, PushError> {
-    let mut changed = false;
-    for tag in &options.also {
-        let there = repository.manifest(tag).await?.map(|there| there.digest);
-        if there.as_ref() == Some(&manifest.digest) {
-            continue;
-        }
-        if options.no_clobber
-            && let Some(found) = there
-        {
-            console.warn(format!("the tag {tag} is there with other content ({found}), and was left"));
-            continue;
-        }
-        changed = true;
-        if options.dry_run {
-            continue;
-        }
-        repository.put_manifest(tag, &manifest.media_type, manifest.body.clone()).await?;
-        let found = repository.confirmed(tag).await?;
-        if found.as_ref() != Some(&manifest.digest) {
-            return Err(PushError::Unconfirmed {
-                reference: tag.clone(),
-                pushed: manifest.digest.clone(),
-                found: found.unwrap_or_else(|| "nothing".to_owned()),
-            });
-        }
-    }
-    Ok(changed)
 }
 
 fn is_unauthorized(message: &str) -> bool {

@@ -1,13 +1,14 @@
 //! A tar archive, read once on a thread of its own.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::path::{Component, Path};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Documents, LARGEST_DOCUMENT};
+use super::unpack::is_json;
+use super::{Documents, GZIP, LARGEST_DOCUMENT};
 use crate::compress::BLOCK;
 use crate::digest::Hasher;
 use crate::error::PushError;
@@ -97,7 +98,11 @@ fn read_entries(
         }
     }
     // Only what ends as a tar does is whole; tar itself takes an empty stream for an empty archive.
-    if seen { Ok(()) } else { Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty")) }
+    if seen { Ok(()) } else { Err(empty()) }
+}
+
+fn empty() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty")
 }
 
 /// A path without `.`, `..` and a leading `/`.
@@ -115,13 +120,23 @@ fn normal(path: &Path) -> String {
     parts.join("/")
 }
 
-/// The documents of an archive file, without reading its layers.
-pub fn documents_of(file: &Path) -> Result<Documents, PushError> {
+/// The documents of an archive file, without reading its layers; `None` where it is compressed as a whole.
+pub fn documents_of(file: &Path) -> Result<Option<Documents>, PushError> {
     let failed = |cause: io::Error| PushError::Archive {
         name: file.display().to_string(),
         problem: cause.to_string(),
     };
-    let mut archive = tar::Archive::new(open(file)?);
+    let mut input = open(file)?;
+    let mut start = Vec::new();
+    input.by_ref().take(GZIP.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    if start == GZIP {
+        return Ok(None);
+    }
+    if start.is_empty() {
+        return Err(failed(empty()));
+    }
+    input.rewind().map_err(failed)?;
+    let mut archive = tar::Archive::new(input);
     let mut documents = Documents::new();
     for entry in archive.entries_with_seek().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
@@ -129,12 +144,12 @@ pub fn documents_of(file: &Path) -> Result<Documents, PushError> {
         if !entry.header().entry_type().is_file() || entry.size() > LARGEST_DOCUMENT {
             continue;
         }
-        let mut content = [0; 1];
-        if entry.read(&mut content).map_err(failed)? == 1 && matches!(content[0], b'{' | b'[') {
-            let mut content = content.to_vec();
+        let mut content = Vec::new();
+        entry.by_ref().take(262).read_to_end(&mut content).map_err(failed)?;
+        if is_json(&content) {
             entry.read_to_end(&mut content).map_err(failed)?;
             documents.insert(path, content.into());
         }
     }
-    Ok(documents)
+    Ok(Some(documents))
 }

@@ -9,7 +9,7 @@ use crate::error::PushError;
 use crate::registry::{Descriptor, MediaType};
 
 /// Everything that must be in the registry for one image, or one index of images.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Graph {
     /// The manifests, children before the index that names them; the last is the one that gets the tag.
     pub manifests: Vec<(Descriptor, Bytes)>,

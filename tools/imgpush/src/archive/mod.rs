@@ -10,7 +10,7 @@ pub use entries::{Entry, documents_of, open};
 pub use folder::Folder;
 pub use graph::{Graph, graph, root};
 pub use saved::{Saved, saved};
-pub use unpack::{Expected, Unpacked, Work, unpack};
+pub use unpack::{AT_ONCE, Expected, Unpacked, Work, short, unpack};
 
 use std::collections::HashMap;
 
@@ -21,6 +21,9 @@ pub type Documents = HashMap<String, Bytes>;
 
 /// No document of an image is larger; what is larger is a layer.
 pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+
+/// How gzip begins (RFC 1952, 2.3.1).
+pub const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Where an OCI layout keeps a blob.
 pub fn blob_path(digest: &str) -> String {

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::entries::{Entries, Entry};
-use super::{Documents, LARGEST_DOCUMENT, blob_digest};
+use super::{Documents, GZIP, LARGEST_DOCUMENT, blob_digest};
 use crate::compress;
 use crate::error::PushError;
 use crate::layers::Known;
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::registry::{Descriptor, MediaType, Pieces, Repository};
 
 /// Layers on their way at once: one that is read, and one that ends meanwhile.
-const AT_ONCE: usize = 2;
+pub const AT_ONCE: usize = 2;
 
 /// What is known of an archive before it is read.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +87,7 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
             None => continue,
             Some(first) => first?,
         };
-        if entry.size <= LARGEST_DOCUMENT && matches!(first.first(), Some(b'{' | b'[')) {
+        if entry.size <= LARGEST_DOCUMENT && is_json(&first) {
             let mut content = BytesMut::from(first);
             while let Some(block) = entry.blocks.recv().await {
                 content.extend_from_slice(&block?);
@@ -101,7 +101,7 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
             continue;
         }
         let place = Arc::clone(&places).acquire_owned().await;
-        let diff_id = expected.diff_id(&entry.path).cloned();
+        let diff_id = expected.diff_id(&entry.path).or_else(|| work.known.diff_id(&entry.path)).cloned();
         let work = work.clone();
         tasks.spawn(async move {
             let _place = place;
@@ -124,6 +124,16 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
     Ok(unpacked)
 }
 
+/// A digest as people are shown it.
+pub fn short(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+/// Whether this is how a JSON document begins, and not a tar archive of a file with an odd name.
+pub(super) fn is_json(start: &[u8]) -> bool {
+    matches!(start.first(), Some(b'{' | b'[')) && start.get(257..262) != Some(b"ustar")
+}
+
 type Sent = Result<Result<(String, Layer, u64), PushError>, tokio::task::JoinError>;
 
 fn keep(done: Sent, unpacked: &mut Unpacked) -> Result<(), PushError> {
@@ -141,7 +151,7 @@ async fn send(
     work: &Work,
 ) -> Result<(Layer, u64), PushError> {
     let named = blob_digest(&entry.path);
-    let is_compressed = first.starts_with(&[0x1f, 0x8b]) || first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let is_compressed = first.starts_with(&GZIP) || first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let media_type = if first.starts_with(&[0x28, 0xb5]) {
         "application/vnd.oci.image.layer.v1.tar+zstd"
     } else {
@@ -149,7 +159,7 @@ async fn send(
     };
     let as_it_is = is_compressed || !work.compress;
     let label = expected.as_ref().or(named.as_ref()).unwrap_or(&entry.path).clone();
-    let short = label.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    let short = short(&label);
     if as_it_is {
         if let Some(digest) = &named
             && work.repository.has_blob(digest).await?

@@ -1,8 +1,16 @@
 //! Where the container engine is, as the docker client finds it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use crate::digest;
@@ -53,9 +61,13 @@ struct Endpoint {
 }
 
 impl Settings {
-    /// A connection, not used yet.
-    pub fn connect(&self) -> Result<Docker, PushError> {
+    /// A connection, not used yet, and the engine's address.
+    pub fn connect(&self) -> Result<(Docker, String), PushError> {
         let (host, certificates) = self.endpoint()?;
+        Ok((Self::connection(&host, certificates)?, host))
+    }
+
+    fn connection(host: &str, certificates: Option<PathBuf>) -> Result<Docker, PushError> {
         let failed = |error: bollard::errors::Error| PushError::NoEngine(format!("{host}: {error}"));
         if let Some(socket) = host.strip_prefix("unix://") {
             return Docker::connect_with_unix(socket, PATIENCE, API_DEFAULT_VERSION).map_err(failed);
@@ -74,13 +86,20 @@ impl Settings {
                         missing.display()
                     )));
                 }
-                Docker::connect_with_ssl(&host, &key, &certificate, &ca, PATIENCE, API_DEFAULT_VERSION)
+                let connector = tls_connector(&ca, &certificate, &key)?;
+                let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+                let address = host.replacen("tcp://", "https://", 1);
+                let send = move |request: BollardRequest| {
+                    let answer = client.request(request);
+                    Box::pin(async move { Ok(answer.await?) }) as Pin<Box<dyn Future<Output = _> + Send>>
+                };
+                Docker::connect_with_custom_transport(send, Some(address), PATIENCE, API_DEFAULT_VERSION)
                     .map_err(failed)
             }
             None if host.ends_with(":2376") => Err(PushError::NoEngine(format!(
                 "{host} is docker's TLS port, but DOCKER_TLS_VERIFY is not set"
             ))),
-            None => Docker::connect_with_http(&host, PATIENCE, API_DEFAULT_VERSION).map_err(failed),
+            None => Docker::connect_with_http(host, PATIENCE, API_DEFAULT_VERSION).map_err(failed),
         }
     }
 
@@ -106,6 +125,28 @@ impl Settings {
             None => Ok(default),
         }
     }
+}
+
+/// TLS that trusts `ca.pem` alone, as docker's does; bollard's own trusts the system's CAs too.
+fn tls_connector(
+    ca: &Path,
+    certificate: &Path,
+    key: &Path,
+) -> Result<HttpsConnector<HttpConnector>, PushError> {
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_file_iter(ca).map_err(|cause| PushError::file(ca, cause))? {
+        let authority = authority.map_err(|cause| PushError::file(ca, cause))?;
+        roots.add(authority).map_err(|cause| PushError::file(ca, cause))?;
+    }
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|cause| PushError::file(certificate, cause))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| PushError::file(key, cause))?;
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, secret)
+        .map_err(|cause| PushError::Tls(cause.to_string()))?;
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build())
 }
 
 /// The endpoint that `docker context` keeps under a name.

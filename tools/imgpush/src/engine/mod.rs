@@ -16,6 +16,8 @@ use step::Console;
 
 use crate::credentials::Credentials;
 use crate::error::PushError;
+use crate::progress::{Layer, Progress};
+use crate::registry::{TRIES, pause};
 
 pub use endpoint::Settings;
 
@@ -53,11 +55,22 @@ pub enum EnginePush {
 }
 
 impl Engine {
-    /// Connects as the docker client does.
-    pub async fn connect(settings: &Settings) -> Result<Self, PushError> {
-        let docker = settings.connect()?.with_request_modifier(url_safe_authorization);
-        let docker = docker.negotiate_version().await.map_err(|error| no_engine(&error))?;
-        Ok(Self { docker })
+    /// Connects as the docker client does. An engine beside a CI job may still be starting, so it gets some seconds.
+    pub async fn connect(settings: &Settings, console: &Console) -> Result<Self, PushError> {
+        let mut tries = 0;
+        loop {
+            let (docker, address) = settings.connect()?;
+            let error = match docker.with_request_modifier(url_safe_authorization).negotiate_version().await {
+                Ok(docker) => return Ok(Self { docker }),
+                Err(error) => PushError::NoEngine(format!("{address}: {}", chain(&error))),
+            };
+            tries += 1;
+            if tries == TRIES || error.is_about_certificates() {
+                return Err(error);
+            }
+            console.detail(format!("{error}; trying again"));
+            tokio::time::sleep(pause(tries, None)).await;
+        }
     }
 
     /// What the engine knows of an image.
@@ -101,7 +114,8 @@ impl Engine {
         let mut progress = Box::pin(self.docker.push_image(&image.repository(), Some(options), login));
         let mut digest = None;
         // Layers have no names here; those that are sent at once hardly ever have the same number of bytes.
-        let mut layers: HashMap<i64, i64> = HashMap::new();
+        let mut layers: HashMap<u64, (u64, Layer)> = HashMap::new();
+        let bars = Progress::new(console.clone());
         // An error may come after any number of good lines, so the stream is read to its end.
         while let Some(line) = progress.next().await {
             let line = match line {
@@ -120,16 +134,20 @@ impl Engine {
             }
             if let Some(detail) = line.progress_detail.filter(|_| status == "Pushing")
                 && let (Some(current), Some(total)) = (detail.current, detail.total)
+                && let (Ok(current), Ok(total)) = (u64::try_from(current), u64::try_from(total))
             {
-                layers.insert(total, current.max(layers.get(&total).copied().unwrap_or_default()));
-                let sending: u64 = layers.keys().filter_map(|total| u64::try_from(*total).ok()).sum();
+                let name = format!("layer {}", layers.len() + 1);
+                let (done, bar) = layers.entry(total).or_insert_with(|| (0, bars.layer(&name, total)));
+                bar.add(current.saturating_sub(*done));
+                *done = current.max(*done);
+                let sending: u64 = layers.keys().sum();
                 if most.is_some_and(|most| sending > most) {
                     // The engine stops when nobody listens any more.
                     return Ok(EnginePush::Stopped { sending });
                 }
             }
         }
-        let sent = layers.values().filter_map(|current| u64::try_from(*current).ok()).sum();
+        let sent = layers.values().map(|(done, _)| done).sum();
         Ok(EnginePush::Done { digest, sent })
     }
 }
@@ -166,14 +184,22 @@ fn digest_line(status: &str, tag: &str) -> Option<String> {
 }
 
 fn no_engine(error: &EngineError) -> PushError {
+    PushError::NoEngine(chain(error))
+}
+
+/// An error and its causes; what an inner one repeats is not said again.
+fn chain(error: &EngineError) -> String {
     use std::error::Error as _;
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
         cause = error.source();
     }
-    PushError::NoEngine(text)
+    text
 }
 
 fn engine_error(reference: &str, message: &str) -> PushError {

@@ -8,7 +8,7 @@ use super::{Ask, Repository};
 use crate::digest;
 use crate::error::PushError;
 
-/// What a manifest says of a blob or of another manifest; fields that we don't know are kept.
+/// What a manifest says of a blob or of another manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {

@@ -125,10 +125,41 @@ impl Repository {
         Err(self.refused(&format!("putting the manifest `{name}`"), answer).await)
     }
 
-    /// The digest that the registry holds under a tag, after it was asked for that digest too.
-    pub async fn confirmed(&self, tag: &str) -> Result<Option<String>, PushError> {
-        let Some(by_tag) = self.manifest(tag).await? else { return Ok(None) };
-        let by_digest = self.manifest(&by_tag.digest).await?;
-        Ok(by_digest.map(|manifest| manifest.digest).filter(|digest| *digest == by_tag.digest))
+    /// What the registry holds under a tag, after it was asked for that digest too. It must be the digest that
+    /// was told; a registry of several machines is given a moment to agree with itself.
+    pub async fn confirmed(&self, tag: &str, told: Option<&str>) -> Result<Manifest, PushError> {
+        const MOMENTS: u32 = 4;
+        let mut tries = 0;
+        loop {
+            let by_tag = self.manifest(tag).await?;
+            let found = by_tag.as_ref().map_or("nothing", |manifest| &manifest.digest).to_owned();
+            if let Some(manifest) = by_tag.filter(|manifest| told.is_none_or(|told| told == manifest.digest))
+                && self.manifest(&manifest.digest).await?.is_some()
+            {
+                return Ok(manifest);
+            }
+            tries += 1;
+            if tries == MOMENTS {
+                return Err(PushError::Unconfirmed {
+                    reference: format!("{}/{}:{tag}", self.registry, self.path),
+                    pushed: told.unwrap_or("an unknown digest").to_owned(),
+                    found,
+                });
+            }
+            self.wait(tries, None, "does not confirm the digest").await;
+        }
+    }
+
+    /// The repository's tags, as far as one answer has them; none where they can't be had.
+    pub async fn tags(&self) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Tags {
+            tags: Option<Vec<String>>,
+        }
+        let Ok(url) = self.url(&self.path, "tags/list?n=1000") else { return Vec::new() };
+        let Ok(answer) = self.request(Ask::new(Method::GET, url)).await else { return Vec::new() };
+        let body = if answer.status().is_success() { self.body(answer).await } else { None };
+        let tags = body.and_then(|body| serde_json::from_slice::<Tags>(&body).ok()?.tags).unwrap_or_default();
+        tags.into_iter().filter(|tag| image_reference::is_tag(tag)).collect()
     }
 }

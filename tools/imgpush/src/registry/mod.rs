@@ -190,15 +190,16 @@ impl Repository {
                     (format!("answers {}", answer.status()), retry::retry_after(answer.headers()))
                 }
                 Ok(Err(error)) => {
-                    if self.speaks_plainly(&error) {
+                    if self.speaks_plainly(&url, &error) {
                         url = self.downgrade(&url);
                         continue;
                     }
-                    let error = self.unreachable(&error);
+                    let reason = chain(&error);
+                    let error = PushError::unreachable(&self.registry, &reason);
                     if error.is_about_certificates() {
                         return Err(error);
                     }
-                    (error.to_string(), None)
+                    (reason, None)
                 }
                 Err(_) => (format!("says nothing for {} s", self.reach.timeout.as_secs()), None),
             };
@@ -324,11 +325,12 @@ impl Repository {
                     return Err(self.unauthorized(&said));
                 }
                 Ok(Err(error)) => {
-                    let error = self.unreachable(&error);
+                    let reason = chain(&error);
+                    let error = PushError::unreachable(&self.registry, &reason);
                     if error.is_about_certificates() {
                         return Err(error);
                     }
-                    (error.to_string(), None)
+                    (reason, None)
                 }
                 Err(_) => ("the token server says nothing".to_owned(), None),
             };
@@ -341,8 +343,8 @@ impl Repository {
     }
 
     /// Whether a registry on this machine does not speak TLS, which docker allows there and nowhere else.
-    fn speaks_plainly(&self, error: &reqwest::Error) -> bool {
-        lock(&self.base).scheme() == "https"
+    fn speaks_plainly(&self, url: &Url, error: &reqwest::Error) -> bool {
+        url.scheme() == "https"
             && is_loopback(&self.registry)
             && error.is_connect()
             && chain(error).contains("InvalidContentType")
@@ -392,10 +394,6 @@ impl Repository {
             tried,
             said: if said.is_empty() { String::new() } else { format!(": {said}") },
         }
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> PushError {
-        PushError::unreachable(&self.registry, chain(error))
     }
 
     fn protocol(&self, what: &str) -> PushError {

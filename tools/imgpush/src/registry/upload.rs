@@ -14,7 +14,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::mpsc;
 
 use super::blob::{Begun, is_spoilt};
-use super::{Ask, Repository, TRIES, is_redirect, retry, streamed};
+use super::{Ask, Repository, TRIES, chain, is_redirect, retry, streamed};
 use crate::digest::{self, Hasher};
 use crate::error::PushError;
 
@@ -279,7 +279,7 @@ impl Repository {
         };
         let answer = match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Ok(Patched::Failed(self.unreachable(&error).to_string(), None)),
+            Ok(Err(error)) => return Ok(Patched::Failed(chain(&error), None)),
             Err(error) => return Ok(Patched::Failed(error.to_string(), None)),
         };
         let headers = answer.headers();

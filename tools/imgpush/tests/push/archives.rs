@@ -1,0 +1,191 @@
+//! From files and streams.
+
+use std::io::Read as _;
+
+use imgpush::digest;
+use serde_json::json;
+
+use crate::images::{archive, layer, layout, saved, saved_classically, tar};
+use crate::server::Server;
+use crate::{Desk, Ran};
+
+#[test]
+fn a_saved_image_is_there_and_is_not_sent_again() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let layers = [layer("base", 8_000_000), layer("app", 3000)];
+    desk.write("a.tar", saved(&layers, "one"));
+    let reference = format!("{}/team/app:v1", server.host);
+    let arguments = ["--from", "docker-archive:a.tar", "--also", "stable", &reference, "-o", "json"];
+    let ran = desk.run(&arguments).ended(0);
+    let image = &ran.json()["images"][0];
+    assert_eq!((&image["changed"], &image["engine"]), (&json!(true), &json!("direct")));
+    let sent = image["bytesSent"].as_u64().unwrap();
+    assert!((1000..8_000_000).contains(&sent), "{sent}");
+
+    let manifest = server.manifest("team/app", "v1").unwrap();
+    let stored = image["digest"].as_str().unwrap();
+    assert_eq!(server.manifest("team/app", stored), Some(manifest.clone()));
+    assert_eq!(server.manifest("team/app", "stable"), Some(manifest.clone()));
+    for (content, descriptor) in layers.iter().zip(manifest["layers"].as_array().unwrap()) {
+        let state = server.state();
+        let blob = &state.blobs[descriptor["digest"].as_str().unwrap()];
+        assert_eq!(descriptor["size"], blob.len());
+        let mut unpacked = Vec::new();
+        flate2::read::MultiGzDecoder::new(blob.as_slice()).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(digest::of(&unpacked), digest::of(content));
+    }
+
+    server.state().requests.clear();
+    let again = desk.run(&["--from", "docker-archive:a.tar", &reference]).ended(0);
+    assert_eq!(again.record(), format!("{reference}@{stored}"));
+    assert_eq!(server.state().requests, ["GET /v2/team/app/manifests/v1"]);
+    let dotenv = desk.run(&["--from", "docker-archive:a.tar", &reference, "-o", "dotenv"]).ended(0);
+    assert_eq!(dotenv.stdout, format!("IMAGE={reference}@{stored}\nIMAGE_DIGEST={stored}\n"));
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_threads_files_or_streams() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let layers = [layer("base", 3_500_000), layer("app", 3000), layer("base", 3_500_000)];
+    let new = saved(&layers, "one");
+    let old = saved_classically(&layers, "one");
+    desk.write("a.tar", &new);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &old).unwrap();
+    desk.write("a.tar.gz", gzip.finish().unwrap());
+    let push = |number: usize, threads: &str, from: &str, stdin: &[u8]| {
+        let reference = format!("{}/app{number}:v1", server.host);
+        let mut command = desk.command(&["--threads", threads, "--from", from, &reference]);
+        Ran::from(command.write_stdin(stdin).output().unwrap()).ended(0).digest().to_owned()
+    };
+    let first = push(1, "1", "docker-archive:a.tar", b"");
+    assert_eq!(first, push(2, "7", "docker-archive:-", &new));
+    assert_eq!(first, push(3, "2", "docker-archive:-", &old));
+    assert_eq!(first, push(4, "2", "docker-archive:a.tar.gz", b""));
+}
+
+#[test]
+fn what_is_not_what_it_says_is_refused_and_no_tag_moves() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let reference = format!("{}/app:v1", server.host);
+    let good = saved_classically(&[layer("base", 9000)], "one");
+    let mut flipped = good.clone();
+    flipped[512 + 700] ^= 1;
+    let oci = desk.path("oci");
+    layout(&oci, &[layer("base", 9000), layer("app", 10)]);
+    let blob = digest::of(&layer("base", 9000));
+    std::fs::write(oci.join("blobs/sha256").join(&blob[7..]), "something else").unwrap();
+    for (name, content, words) in [
+        ("flipped.tar", flipped, "is not the layer that the configuration names"),
+        ("cut.tar", good[..6000].to_vec(), "cut.tar: "),
+        ("empty.tar", Vec::new(), "it is empty"),
+        ("other.tar", tar(&[("x".into(), b"y".to_vec())]), "no manifest.json"),
+        ("oci.tar", archive(&oci), "index.json names"),
+    ] {
+        desk.write(name, content);
+        let kind = if name == "oci.tar" { "oci-archive" } else { "docker-archive" };
+        let ran = desk.run(&["--from", &format!("{kind}:{name}"), &reference]).ended(2);
+        if name != "oci.tar" {
+            assert!(ran.stderr.contains(words), "{name}: {}", ran.stderr);
+        }
+        assert_eq!(ran.stdout, "");
+    }
+    let ran = desk.run(&["--from", "oci:oci", &reference]).ended(2);
+    assert!(ran.stderr.contains("not what its digest says"), "{}", ran.stderr);
+    desk.run(&["--from", "docker-archive:gone.tar", &reference]).ended(2);
+    assert_eq!(server.manifest("app", "v1"), None);
+}
+
+#[test]
+fn an_index_goes_with_all_its_platforms_from_a_folder_and_a_stream() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let stated = layout(&desk.path("oci"), &[layer("base", 5_000_000), layer("app", 3000)]);
+    let reference = format!("{}/app:v1", server.host);
+    let ran = desk.run(&["--from", "oci:oci", &reference]).ended(0);
+    assert_eq!(ran.digest(), stated);
+    for child in server.manifest("app", "v1").unwrap()["manifests"].as_array().unwrap() {
+        assert!(server.manifest("app", child["digest"].as_str().unwrap()).is_some());
+    }
+    server.state().requests.clear();
+    desk.run(&["--from", "oci:oci", &reference]).ended(0);
+    assert_eq!(server.state().requests.len(), 1);
+    let other = format!("{}/other:v1", server.host);
+    let mut command = desk.command(&["--from", "oci-archive:-", &other]);
+    let ran = Ran::from(command.write_stdin(archive(&desk.path("oci"))).output().unwrap()).ended(0);
+    assert_eq!(ran.digest(), stated);
+}
+
+#[test]
+fn no_clobber_leaves_every_tag_alone() {
+    let (server, desk) = (Server::new(), Desk::new());
+    desk.write("one.tar", saved(&[layer("a", 100)], "one"));
+    desk.write("two.tar", saved(&[layer("a", 100)], "two"));
+    let reference = format!("{}/app:v1", server.host);
+    let one = desk.run(&["--from", "docker-archive:one.tar", "--no-clobber", &reference]).ended(0);
+    desk.run(&["--from", "docker-archive:one.tar", "--no-clobber", &reference]).ended(0);
+    for (from, tag, also) in [
+        ("docker-archive:two.tar", "v1", "v9"),
+        ("docker-archive:-", "v1", "v9"),
+        ("docker-archive:two.tar", "v2", "v1"),
+        ("docker-archive:-", "v2", "v1"),
+    ] {
+        let reference = format!("{}/app:{tag}", server.host);
+        let mut command = desk.command(&["--from", from, "--no-clobber", "--also", also, &reference]);
+        let two = std::fs::read(desk.path("two.tar")).unwrap();
+        let ran = Ran::from(command.write_stdin(two).output().unwrap()).ended(1);
+        assert_eq!(ran.stdout, "");
+        assert!(ran.stderr.contains(&format!("app:v1 is there with other content ({}", one.digest())));
+    }
+    assert_eq!((server.manifest("app", "v2"), server.manifest("app", "v9")), (None, None));
+}
+
+#[test]
+fn layers_of_earlier_images_are_not_sent_again() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let base = layer("base", 8_000_000);
+    desk.write("one.tar", saved(&[base.clone(), layer("app", 10)], "one"));
+    desk.write("two.tar", saved(&[base, layer("app2", 10)], "two"));
+    let push = |from: &str, path: &str, more: &[&str]| {
+        let reference = format!("{}/{path}", server.host);
+        let ran = desk.run(&[&["--from", from, &reference, "-o", "json"], more].concat()).ended(0);
+        ran.json()["images"][0]["bytesSent"].as_u64().unwrap()
+    };
+    assert!(push("docker-archive:one.tar", "app:4b1c9e2", &[]) > 3_000_000);
+    // Another commit's tag in the same repository, then another repository.
+    assert!(push("docker-archive:two.tar", "app:77ab001", &[]) < 3000);
+    let learn = format!("{}/app:4b1c9e2", server.host);
+    assert!(push("docker-archive:two.tar", "other:v1", &["--learn-from", &learn]) < 3000);
+    // The same image under another tag is a matter of its name.
+    assert_eq!(push("docker-archive:two.tar", "app:v3", &[]), 0);
+    assert_eq!(server.requests("PATCH").len(), 1);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_tells_the_same_digest() {
+    let (server, desk) = (Server::new(), Desk::new());
+    desk.write("a.tar", saved(&[layer("base", 8_000_000), layer("app", 10)], "one"));
+    let reference = format!("{}/app:v1", server.host);
+    let dry = desk.run(&["-n", "--also", "v2", "--from", "docker-archive:a.tar", &reference]).ended(0);
+    assert!(server.state().requests.iter().all(|line| line.starts_with("GET") || line.starts_with("HEAD")));
+    let wet = desk.run(&["--from", "docker-archive:a.tar", &reference]).ended(0);
+    assert_eq!(dry.stdout, wet.stdout);
+}
+
+#[test]
+fn one_stdin_is_one_thing() {
+    let desk = Desk::new();
+    for arguments in [
+        &["--from", "docker-archive:-"][..],
+        &["--from", "oci-archive:-", "a.test/b:1", "a.test/b:2"],
+        &["--from", "oci-archive:-", "--username", "u", "--password-file", "-", "a.test/b:1"],
+        &["--username", "u", "--password-file", "-"],
+        &["a.test/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+        &["--username", "u", "a.test/b:1"],
+        &["--from", "tar:x", "a.test/b:1"],
+        &["--also", "no tag", "a.test/b:1"],
+    ] {
+        let ran = desk.run(arguments).ended(2);
+        assert!(ran.stderr.contains("hint: "), "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}

@@ -1,0 +1,109 @@
+//! Logging in.
+
+use std::time::Duration;
+
+use crate::images::{layer, saved};
+use crate::server::{Kind, Login, Server, USER};
+use crate::{Desk, Ran};
+
+fn image(desk: &Desk, size: usize) {
+    desk.write("a.tar", saved(&[layer("base", size), layer("app", 3000)], "one"));
+}
+
+/// So large that it is sent while it is made.
+const LARGE: usize = 8_000_000;
+
+fn push(desk: &Desk, reference: &str, variables: &[(&str, &str)]) -> Ran {
+    let mut command = desk.command(&["--from", "docker-archive:a.tar", reference]);
+    Ran::from(command.envs(variables.iter().copied()).output().unwrap())
+}
+
+#[test]
+fn users_are_found_where_docker_and_gitlab_keep_them() {
+    use base64::Engine as _;
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", USER.0, USER.1));
+    let config = format!(r#"{{"auths": {{"http://{}/v2/": {{"auth": "{auth}"}}}}}}"#, server.host);
+    desk.write("config/config.json", &config);
+    desk.write("password", format!("{}\n", USER.1));
+    let folder = desk.path("config").display().to_string();
+    let file = desk.path("password").display().to_string();
+    for (number, login) in [Login::Basic, Login::Token(Duration::from_mins(5))].into_iter().enumerate() {
+        server.state().login = login;
+        for (place, variables) in [
+            [("IMGPUSH_USERNAME", USER.0), ("IMGPUSH_PASSWORD", USER.1)].to_vec(),
+            vec![("IMGPUSH_USERNAME", USER.0), ("IMGPUSH_PASSWORD", &file)],
+            vec![
+                ("CI_REGISTRY", &server.host),
+                ("CI_REGISTRY_USER", USER.0),
+                ("CI_REGISTRY_PASSWORD", USER.1),
+            ],
+            vec![("DOCKER_AUTH_CONFIG", &config)],
+            vec![("DOCKER_CONFIG", &folder)],
+        ]
+        .iter()
+        .enumerate()
+        {
+            push(&desk, &format!("{}/app{number}:v{place}", server.host), variables).ended(0);
+        }
+        let reference = format!("{}/app{number}:v9", server.host);
+        let ran = push(&desk, &reference, &[]).ended(77);
+        assert!(ran.stderr.contains("a request without credentials"), "{}", ran.stderr);
+        let wrong = [("IMGPUSH_USERNAME", "robot"), ("IMGPUSH_PASSWORD", "hunter2")];
+        let ran = push(&desk, &reference, &wrong).ended(77);
+        assert!(ran.stderr.contains("the user robot (from IMGPUSH_USERNAME)"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_token_that_ends_under_way_is_replaced() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, LARGE);
+    server.state().login = Login::Token(Duration::from_secs(1));
+    // Each pause is longer than a token lives.
+    server.fails("PATCH", "/blobs/uploads/", 1, Kind::Status(503, "Retry-After: 2"));
+    server.fails("PUT", "/manifests/", 1, Kind::Status(429, "Retry-After: 2"));
+    let user = [("IMGPUSH_USERNAME", USER.0), ("IMGPUSH_PASSWORD", USER.1)];
+    push(&desk, &format!("{}/app:v1", server.host), &user).ended(0);
+    assert!(server.state().tokens.len() > 2);
+}
+
+#[test]
+fn identity_tokens_and_mounts_ask_for_what_they_need() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, LARGE);
+    server.state().login = Login::Token(Duration::from_mins(5));
+    let config = format!(r#"{{"auths": {{"{}": {{"identitytoken": "an identity token"}}}}}}"#, server.host);
+    let variables = [("DOCKER_AUTH_CONFIG", config.as_str())];
+    let first = format!("{}/app:v1", server.host);
+    push(&desk, &first, &variables).ended(0);
+    let learnt = [variables[0], ("IMGPUSH_LEARN_FROM", &first)];
+    push(&desk, &format!("{}/other:v1", server.host), &learnt).ended(0);
+    assert_eq!(server.requests("PATCH").len(), 1);
+}
+
+#[test]
+fn helpers_are_asked_and_named_where_they_fail() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    server.state().login = Login::Basic;
+    let reference = format!("{}/app:v1", server.host);
+    let config = format!(r#"{{"credHelpers": {{"{}": "test"}}}}"#, server.host);
+    let path = format!("{}:/usr/bin:/bin", desk.path("bin").display());
+    let variables = [("DOCKER_AUTH_CONFIG", config.as_str()), ("PATH", &path)];
+    let ran = push(&desk, &reference, &variables).ended(77);
+    assert!(ran.stderr.contains("docker-credential-test can't be started"), "{}", ran.stderr);
+    for (script, exit, words) in [
+        ("echo 'no such vault' && exit 1".to_owned(), 77, "docker-credential-test failed: no such vault"),
+        (format!("echo '{{\"Username\": \"{}\", \"Secret\": \"{}\"}}'", USER.0, USER.1), 0, "pushed"),
+    ] {
+        desk.write("bin/docker-credential-test", format!("#!/bin/sh\n{script}\n"));
+        let file = desk.path("bin/docker-credential-test");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let ran = push(&desk, &reference, &variables).ended(exit);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+}
