@@ -13,8 +13,8 @@ use serde::de::{
 use crate::error::ReportError;
 use crate::input::Input;
 
-/// The longest string of a report: a path, a name, a line of source.
-const MAX_STRING: usize = 4 * 1024 * 1024;
+/// The longest string of a report: a path, a name, a source map.
+const MAX_STRING: usize = 16 * 1024 * 1024;
 
 /// Takes the members of an object in the order in which they come.
 pub(super) trait Members {

@@ -351,7 +351,7 @@ fn json_that_is_not_whole() {
             Bench::new().with("r.json", &report[..cut]).run(&["r.json"]).is_trouble(&["ends too early"]);
         }
     }
-    let long = COVERAGE_JSON.replace("app/m.py", &"x".repeat(5_000_000));
+    let long = COVERAGE_JSON.replace("app/m.py", &"x".repeat(17_000_000));
     Bench::new()
         .with("r.json", long)
         .run(&["--format", "coverage-json", "r.json"])
