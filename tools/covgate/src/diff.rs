@@ -1,18 +1,16 @@
 //! Coverage of changed lines.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read as _;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use git2::{Diff, DiffOptions, Repository};
+use git2::{Diff, DiffOptions, ErrorCode, Repository};
 use step::{Failure, FailureKind, ResultExt};
 
 use crate::coverage::{Coverage, FileCoverage};
+use crate::patch::{self, PatchError};
 use crate::rule::Rule;
 use crate::verdict::{Count, Percent};
-
-/// The most of a diff that is read.
-const MAX_DIFF: u64 = 1024 * 1024 * 1024;
 
 /// Where the changed lines come from.
 #[derive(Debug, Clone)]
@@ -43,33 +41,33 @@ impl Changes {
 
 fn patch(path: &Path) -> Result<ChangedLines, Failure> {
     let unreadable = || format!("can't read the diff {}", path.display());
-    let mut text = Vec::new();
     let read = if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(MAX_DIFF).read_to_end(&mut text)
+        patch::read(std::io::stdin().lock())
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_DIFF).read_to_end(&mut text))
+        let file = std::fs::File::open(path).or_fail_with(FailureKind::Input, unreadable)?;
+        patch::read(BufReader::new(file))
     };
-    read.or_fail_with(FailureKind::Input, unreadable)?;
-    if text.trim_ascii().is_empty() {
-        return Ok(ChangedLines::new());
-    }
-    let hint = "a unified diff is needed, as `git diff` writes it";
-    let diff = Diff::from_buffer(&text)
-        .or_fail_with(FailureKind::Input, unreadable)
-        .map_err(|failure| failure.hint(hint))?;
-    let lines = changed_lines(&diff).or_fail_with(FailureKind::Input, unreadable)?;
-    if diff.deltas().len() == 0 {
-        return Err(
-            Failure::message(FailureKind::Input, format!("{} is not a diff", path.display())).hint(hint)
-        );
-    }
-    Ok(lines)
+    read.map_err(|error| {
+        let hint = match error {
+            PatchError::Io(_) => "check the path; a relative one begins at the current directory",
+            PatchError::Truncated => "the job that wrote it, or the copy of it, was cut off: run it again",
+            PatchError::NoDiff | PatchError::Malformed(_) | PatchError::Combined(_) => {
+                "a unified diff is needed, as `git diff --no-color BASE...` writes it"
+            }
+        };
+        Failure::new(FailureKind::Input, error).hint(hint).context(unreadable())
+    })
 }
 
 fn since(revision: &str, directory: &Path) -> Result<ChangedLines, Failure> {
-    let repository = Repository::discover(directory)
-        .or_fail_with(FailureKind::Input, || "can't open the repository for --diff-base")
-        .map_err(|failure| failure.hint("run covgate in the work tree, or give the diff with --diff"))?;
+    let repository = Repository::discover(directory).map_err(|error| {
+        let hint = if error.code() == ErrorCode::Owner {
+            "as for git itself: `git config --global --add safe.directory DIRECTORY`, or give the diff with --diff"
+        } else {
+            "run covgate in the work tree, or give the diff with --diff"
+        };
+        Failure::new(FailureKind::Input, error).hint(hint).context("can't open the repository for --diff-base")
+    })?;
     let missing = |failure: Failure| {
         let shallow = if repository.is_shallow() {
             " The clone is shallow: fetch more of it (GIT_DEPTH: 0)."

@@ -13,6 +13,7 @@ pub mod format;
 pub mod gate;
 pub mod input;
 pub mod output;
+pub mod patch;
 pub mod per_file;
 pub mod report;
 pub mod rule;

@@ -111,9 +111,12 @@ fn rate(count: Count) -> String {
     format!("{}.{:04}", parts / 10_000, parts % 10_000)
 }
 
-/// Puts a whole file in place of what is there.
+/// Puts a whole file in place of what is there; a pipe or a device is written to.
 fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let unwritten = || format!("can't write {}", path.display());
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return std::fs::write(path, content).or_fail_with(FailureKind::Output, unwritten);
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".covgate-")

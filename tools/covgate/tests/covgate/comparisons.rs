@@ -128,6 +128,13 @@ fn cobertura_for_gitlab_is_cut_to_the_diff_and_reads_back() {
     assert_eq!(bench.counts("cut.xml")[1], "2/4");
     bench.run(&["-n", "--fail-under", "0", "--cobertura", "none.xml", "unit.info"]);
     assert!(!bench.path("none.xml").exists());
+    bench
+        .run(&["--fail-under", "0", "--cobertura", "missing/a.xml", "unit.info"])
+        .is_trouble(&["missing/a.xml"]);
+    std::fs::create_dir(bench.path("folder")).unwrap();
+    bench
+        .run(&["--fail-under", "0", "--cobertura", "folder", "unit.info"])
+        .is_trouble(&["can't write folder"]);
     let lines: Vec<String> = (1..20_000).map(|line| format!("DA:{line},1\n")).collect();
     let lines = lines.concat();
     let files: Vec<String> = (0..40).map(|file| format!("SF:f{file}.c\n{lines}end_of_record\n")).collect();
