@@ -2,6 +2,8 @@
 
 use step::{Failure, FailureKind};
 
+use crate::cluster::Conflict;
+
 /// What can go wrong between a source and a cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
@@ -82,6 +84,24 @@ pub enum SyncError {
         /// The HTTP status.
         code: u16,
     },
+    /// Fields are another manager's.
+    #[error("{object}: {}", owned(conflicts))]
+    Conflict {
+        /// Whose fields they are.
+        object: String,
+        /// The fields, and who has them.
+        conflicts: Vec<Conflict>,
+    },
+    /// Fields that never change once the object is there.
+    #[error("{object}: {} can't change: {rule}", fields.join(", "))]
+    Immutable {
+        /// Which.
+        object: String,
+        /// The fields.
+        fields: Vec<String>,
+        /// The server's rule.
+        rule: String,
+    },
     /// The server answers something that is not what was asked for.
     #[error("{what}: {message}")]
     Answer {
@@ -135,6 +155,8 @@ impl SyncError {
             | Self::Hook { .. }
             | Self::UnknownKind { .. }
             | Self::Refused { .. }
+            | Self::Conflict { .. }
+            | Self::Immutable { .. }
             | Self::Degraded { .. } => FailureKind::Refused,
             Self::Answer { .. } | Self::Git(_) | Self::Remote(_) => FailureKind::Internal,
         }
@@ -155,8 +177,12 @@ impl SyncError {
                 "KUBECONFIG, --dest-name CONTEXT, or a service account inside the cluster"
             }
             Self::Refused { code: 401 | 403, .. } => "the account needs that permission in the cluster",
-            Self::Refused { code: 409, .. } => {
-                "another manager owns the field: remove it from the manifest, or take it with --force-conflicts"
+            Self::Conflict { .. } => {
+                "remove them from the manifest, take them with --force-conflicts, or leave them with --yield-conflicts"
+            }
+            Self::Immutable { .. } => {
+                "a new object can have it: annotate argocd.argoproj.io/sync-options: Replace=true,Force=true to delete \
+                 and create it again, or give it another name"
             }
             Self::UnknownKind { .. } => "its CustomResourceDefinition has to be there first",
             Self::Degraded { .. } | Self::NotHealthy { .. } => "`kubectl describe` shows the object's events",
@@ -177,4 +203,9 @@ impl From<SyncError> for Failure {
             None => failure,
         }
     }
+}
+
+fn owned(conflicts: &[Conflict]) -> String {
+    let words = conflicts.iter().map(|conflict| format!("{} is owned by {}", conflict.field, conflict.manager));
+    words.collect::<Vec<_>>().join(", ")
 }

@@ -1,16 +1,23 @@
 //! The cluster: how it is reached, and the few requests that a sync is made of.
 
+mod builtin;
 mod connection;
+mod refusal;
 mod resource;
 
 pub use connection::{Destination, connect};
+pub use refusal::Conflict;
 pub use resource::{Resource, Resources};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use http::{Method, Request};
 use kube::core::WatchEvent;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::error::SyncError;
@@ -23,10 +30,50 @@ const WATCH_SECONDS: u64 = 290;
 /// When a watch that did not end is given up.
 const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
 
+/// How long to wait before a request that met no server is sent again; restarting one takes seconds.
+const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+/// How many objects a page of a list has.
+const PAGE: u32 = 1000;
+const JSON: &str = "application/json";
+/// Asks for an object without its content.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
 /// A connection to a cluster.
 #[derive(Clone)]
 pub struct Cluster {
     client: kube::Client,
+    requests: Arc<AtomicU64>,
+}
+
+/// A request of ours.
+struct Ask<'a> {
+    method: Method,
+    uri: &'a str,
+    body: Option<(&'static str, Vec<u8>)>,
+    accept: &'static str,
+    /// What it is about, for messages.
+    what: &'a str,
+}
+
+/// A page of a list whose items are not read yet.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    kind: String,
+    api_version: String,
+    metadata: PageMetadata,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
 }
 
 /// The objects of a list, and the version of the cluster's state that they are of.
@@ -60,44 +107,80 @@ pub struct Apply<'a> {
 
 impl Cluster {
     /// Wraps a client.
-    pub const fn new(client: kube::Client) -> Self {
-        Self { client }
+    pub fn new(client: kube::Client) -> Self {
+        Self { client, requests: Arc::default() }
+    }
+
+    /// How many requests have been sent.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Reads a path of the API; none where there is nothing (404).
     pub async fn get(&self, path: &str) -> Result<Option<Value>, SyncError> {
-        match self.send(Method::GET, path, None, path).await {
+        self.look(path, JSON).await
+    }
+
+    /// Reads an object's metadata; none where there is no such object.
+    pub async fn get_metadata(&self, path: &str) -> Result<Option<Value>, SyncError> {
+        self.look(path, METADATA).await
+    }
+
+    async fn look(&self, path: &str, accept: &'static str) -> Result<Option<Value>, SyncError> {
+        match self.send(Ask { method: Method::GET, uri: path, body: None, accept, what: path }).await {
             Err(SyncError::Refused { code: 404, .. }) => Ok(None),
-            found => found.map(Some),
+            found => Ok(Some(parse(path, &found?)?)),
         }
     }
 
     /// All objects of a list, page by page.
     pub async fn list(&self, path: &str, labels: &str) -> Result<Listed, SyncError> {
         let mut items = Vec::new();
+        let version = self.pages(path, labels, JSON, |object| items.push(object)).await?;
+        Ok(Listed { items, version })
+    }
+
+    /// Tells of all objects of a list without their content, one by one, so that no more than a page is ever held.
+    /// Metadata says no kind of object: `kind` and `version` are put in.
+    pub async fn list_metadata(
+        &self,
+        path: &str,
+        labels: &str,
+        (version, kind): (&str, &str),
+        mut tell: impl FnMut(Value),
+    ) -> Result<(), SyncError> {
+        let complete = |mut object: Value| {
+            object["apiVersion"] = Value::from(version);
+            object["kind"] = Value::from(kind);
+            tell(object);
+        };
+        self.pages(path, labels, METADATA_LIST, complete).await.map(drop)
+    }
+
+    async fn pages(
+        &self,
+        path: &str,
+        labels: &str,
+        accept: &'static str,
+        mut tell: impl FnMut(Value),
+    ) -> Result<String, SyncError> {
         let mut next = String::new();
         loop {
-            let page = self
-                .send(
-                    Method::GET,
-                    &format!("{path}?limit=500&labelSelector={}&continue={next}", escape(labels)),
-                    None,
-                    path,
-                )
-                .await?;
-            let (kind, version) = (page["kind"].as_str().unwrap_or_default(), page["apiVersion"].clone());
-            let kind = kind.strip_suffix("List").unwrap_or(kind).to_owned();
-            for item in page["items"].as_array().into_iter().flatten() {
-                let mut item = item.clone();
+            let uri = format!("{path}?limit={PAGE}&labelSelector={}&continue={next}", escape(labels));
+            let text =
+                self.send(Ask { method: Method::GET, uri: &uri, body: None, accept, what: path }).await?;
+            let page: Page<'_> = parse(path, &text)?;
+            let kind = page.kind.strip_suffix("List").unwrap_or(&page.kind);
+            for item in page.items.into_iter().flatten() {
+                let mut item: Value = parse(path, item.get())?;
                 // Items of a list carry neither.
-                item["kind"] = Value::from(kind.clone());
-                item["apiVersion"] = version.clone();
-                items.push(item);
+                item["kind"] = Value::from(kind);
+                item["apiVersion"] = Value::from(page.api_version.as_str());
+                tell(item);
             }
-            page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut next);
+            next = page.metadata.next;
             if next.is_empty() {
-                let version = page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-                return Ok(Listed { items, version });
+                return Ok(page.metadata.resource_version);
             }
         }
     }
@@ -106,11 +189,26 @@ impl Cluster {
     pub async fn apply(&self, path: &str, object: &Value, how: Apply<'_>) -> Result<Value, SyncError> {
         let force = how.conflicts == Conflicts::Force;
         let dry_run = if how.dry_run { "&dryRun=All" } else { "" };
-        let query = format!(
+        let uri = format!(
             "{path}?fieldManager={}&force={force}&fieldValidation=Strict{dry_run}",
             escape(how.manager)
         );
-        self.send(Method::PATCH, &query, Some(object), &Identity::of(object).to_string()).await
+        let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
+        let what = Identity::of(object).to_string();
+        let text = self
+            .send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept: JSON, what: &what })
+            .await?;
+        parse(&what, &text)
+    }
+
+    /// Changes single values of an object, by a JSON patch (RFC 6902).
+    pub async fn patch(&self, path: &str, operations: &Value, manager: &str) -> Result<Value, SyncError> {
+        let uri = format!("{path}?fieldManager={}", escape(manager));
+        let body = ("application/json-patch+json", operations.to_string().into_bytes());
+        let text = self
+            .send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept: JSON, what: path })
+            .await?;
+        parse(path, &text)
     }
 
     /// Deletes exactly this object: not one that has changed since, nor one that took its name.
@@ -122,7 +220,12 @@ impl Cluster {
             "propagationPolicy": "Foreground",
             "preconditions": { "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] },
         });
-        match self.send(Method::DELETE, path, Some(&options), &Identity::of(object).to_string()).await {
+        let body = (JSON, options.to_string().into_bytes());
+        let what = Identity::of(object).to_string();
+        match self
+            .send(Ask { method: Method::DELETE, uri: path, body: Some(body), accept: JSON, what: &what })
+            .await
+        {
             Ok(_) | Err(SyncError::Refused { code: 404, .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -141,6 +244,7 @@ impl Cluster {
         );
         let request = Request::get(uri).body(Vec::new()).map_err(|error| answer(path, &error))?;
         let what = path.to_owned();
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let events = in_time(self.client.request_events::<Value>(request))
             .await?
             .map_err(|error| explain(&what, error))?;
@@ -148,25 +252,35 @@ impl Cluster {
         Ok(events.take_until(end).map(move |event| event.map_err(|error| explain(&what, error))))
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        uri: &str,
-        body: Option<&Value>,
-        what: &str,
-    ) -> Result<Value, SyncError> {
-        let content_type =
-            if method == Method::PATCH { "application/apply-patch+yaml" } else { "application/json" };
-        let bytes = body.map(ToString::to_string).unwrap_or_default().into_bytes();
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("content-type", content_type)
-            .header("accept", "application/json")
-            .body(bytes)
-            .map_err(|error| answer(what, &error))?;
-        in_time(self.client.request::<Value>(request)).await?.map_err(|error| explain(what, error))
+    /// Sends a request; again where it met no server, which all requests of ours bear.
+    ///
+    /// 429 and 503 have been tried again by then, when the server's `Retry-After` said so.
+    async fn send(&self, ask: Ask<'_>) -> Result<String, SyncError> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let mut request = Request::builder()
+                .method(ask.method.clone())
+                .uri(ask.uri)
+                .header("accept", ask.accept);
+            if let Some((content_type, _)) = &ask.body {
+                request = request.header("content-type", *content_type);
+            }
+            let bytes = ask.body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+            let request = request.body(bytes).map_err(|error| answer(ask.what, &error))?;
+            let result = in_time(self.client.request_text(request))
+                .await
+                .and_then(|sent| sent.map_err(|error| explain(ask.what, error)));
+            match (result, pauses.next()) {
+                (Err(SyncError::Unreachable(_)), Some(pause)) => tokio::time::sleep(*pause).await,
+                (result, _) => return result,
+            }
+        }
     }
+}
+
+fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, SyncError> {
+    serde_json::from_str(text).map_err(|error| answer(what, &error))
 }
 
 async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, SyncError> {
@@ -181,12 +295,7 @@ fn answer(what: &str, error: &dyn std::fmt::Display) -> SyncError {
 
 fn explain(what: &str, error: kube::Error) -> SyncError {
     match error {
-        kube::Error::Api(status) => {
-            // The API server has 500 for an object that does not fit its schema; no retry mends that.
-            let misfit = status.message.contains("failed to create typed patch object");
-            let code = if misfit { 422 } else { status.code };
-            SyncError::Refused { what: what.to_owned(), message: status.message.clone(), code }
-        }
+        kube::Error::Api(status) => refusal::read(what, &status),
         kube::Error::SerdeError(error) => answer(what, &error),
         error => SyncError::Unreachable(causes(&error)),
     }

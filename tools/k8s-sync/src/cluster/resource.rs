@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Cluster;
+use super::{Cluster, builtin};
 use crate::error::SyncError;
 use crate::manifest::GroupKind;
 
@@ -49,6 +49,9 @@ impl Resources {
         version: &str,
         kind: &str,
     ) -> Result<Option<Resource>, SyncError> {
+        if let Some(resource) = builtin::find(version, kind) {
+            return Ok(Some(resource));
+        }
         if self.lookup(version, kind).is_none() {
             // Asked again on every miss: a CustomResourceDefinition may have come meanwhile.
             let root = if version.contains('/') { "apis" } else { "api" };
@@ -73,6 +76,11 @@ impl Resources {
         cluster: &Cluster,
         kind: &GroupKind,
     ) -> Result<Option<Resource>, SyncError> {
+        if let Some(resource) =
+            builtin::version(&kind.group).and_then(|version| builtin::find(version, &kind.kind))
+        {
+            return Ok(Some(resource));
+        }
         if kind.group.is_empty() {
             return self.find(cluster, "v1", &kind.kind).await;
         }

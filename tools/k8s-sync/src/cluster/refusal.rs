@@ -1,0 +1,96 @@
+//! What the API server's refusals say, in the user's terms: which field, whose it is, what never changes.
+
+use kube::core::Status;
+
+use crate::error::SyncError;
+
+/// A field that another manager has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The field's path, as the server writes it.
+    pub field: String,
+    /// Who has it.
+    pub manager: String,
+}
+
+/// A refusal as an error.
+pub(super) fn read(what: &str, status: &Status) -> SyncError {
+    let what = what.to_owned();
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    if status.code == 409 {
+        let conflicts: Vec<Conflict> = causes
+            .iter()
+            .filter(|cause| cause.reason == "FieldManagerConflict")
+            .map(|cause| Conflict { field: cause.field.clone(), manager: manager_in(&cause.message) })
+            .collect();
+        if !conflicts.is_empty() {
+            return SyncError::Conflict { object: what, conflicts };
+        }
+    }
+    if status.code == 422 {
+        let fixed: Vec<String> =
+            causes.iter().filter(|cause| is_immutable(&cause.message)).map(|cause| cause.field.clone()).collect();
+        if !fixed.is_empty() {
+            let rule = causes.iter().find(|cause| is_immutable(&cause.message)).map(|cause| rule(&cause.message));
+            return SyncError::Immutable { object: what, fields: fixed, rule: rule.unwrap_or_default() };
+        }
+    }
+    // The API server has 500 for an object that does not fit its schema; no retry mends that.
+    let misfit = status.message.contains("failed to create typed patch object");
+    let code = if misfit { 422 } else { status.code };
+    SyncError::Refused { what, message: status.message.clone(), code }
+}
+
+/// `conflict with "them" using v1` names the manager.
+fn manager_in(message: &str) -> String {
+    message.split('"').nth(1).unwrap_or(message).to_owned()
+}
+
+/// Whether a validation message says that the field can never change; the words differ by kind.
+fn is_immutable(message: &str) -> bool {
+    ["immutable", "may not change once set", "may not be changed", "may not be unset", "updates to statefulset spec"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// The rule without the value that broke it, which may be long, or a secret.
+fn rule(message: &str) -> String {
+    let rule = match message.split_once(": ") {
+        Some((kind, rest)) if kind.starts_with("Invalid value") => rest.rsplit(": ").next().unwrap_or(rest),
+        Some(("Forbidden", rest)) => rest,
+        _ => message,
+    };
+    rule.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(code: u16, causes: serde_json::Value) -> SyncError {
+        let status =
+            json!({"status": "Failure", "code": code, "message": "no", "details": {"causes": causes}});
+        read("Job.batch n/j", &serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn a_conflict_names_field_and_manager() {
+        let cause = json!([{"reason": "FieldManagerConflict", "message": "conflict with \"them\" using v1", "field": ".data.value"}]);
+        let said = refused(409, cause).to_string();
+        assert_eq!(said, "Job.batch n/j: .data.value is owned by them");
+    }
+
+    #[test]
+    fn an_immutable_field_is_named_without_its_value() {
+        let message = r#"Invalid value: {"containers":[{"image":"a: b"}]}: field is immutable"#;
+        let cause = json!([{"reason": "FieldValueInvalid", "message": message, "field": "spec.template"}]);
+        let said = refused(422, cause).to_string();
+        assert_eq!(said, "Job.batch n/j: spec.template can't change: field is immutable");
+    }
+
+    #[test]
+    fn another_409_is_no_field_conflict() {
+        assert!(matches!(refused(409, json!([])), SyncError::Refused { code: 409, .. }));
+    }
+}

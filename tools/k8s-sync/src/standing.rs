@@ -1,0 +1,95 @@
+//! How an object stands in the cluster, as far as its metadata tells.
+
+use serde_json::Value;
+
+use crate::inventory;
+use crate::manifest::Identity;
+
+/// Where client-side apply keeps the whole manifest once more.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Who has the fields of objects that kubectl applied without the server's help, or that were there before.
+const CLIENT_SIDE: [&str; 2] = ["kubectl-client-side-apply", "before-first-apply"];
+
+/// An object without its content.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Its apiVersion, kind and metadata; who owns which field is left out, being longer than all the rest.
+    pub object: Value,
+    /// What it says of our last apply; none where we never applied it.
+    pub footprint: Option<String>,
+    /// Whether an autoscaler has set the number of replicas: fighting it would undo its work for ever.
+    pub autoscaled: bool,
+    /// Whether kubectl applied it on the client side, which leaves fields that nobody would ever take away.
+    pub client_side: bool,
+}
+
+impl Standing {
+    /// Reads the metadata, with `manager` being us.
+    pub fn of(mut object: Value, manager: &str) -> Self {
+        let footprint = inventory::footprint(&object, manager);
+        let entries = object["metadata"]["managedFields"].as_array();
+        let any = |test: &dyn Fn(&Value) -> bool| entries.is_some_and(|entries| entries.iter().any(test));
+        let autoscaled = any(&|entry| {
+            entry["subresource"] == "scale"
+                && entry["manager"] == "kube-controller-manager"
+                && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
+        });
+        let client_side = any(&is_client_side);
+        if let Some(fields) = object.as_object_mut() {
+            fields.retain(|field, _| ["apiVersion", "kind", "metadata"].contains(&field.as_str()));
+        }
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("managedFields");
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED);
+            }
+        }
+        Self { object, footprint, autoscaled, client_side }
+    }
+
+    /// Which object.
+    pub fn identity(&self) -> Identity {
+        Identity::of(&self.object)
+    }
+
+    /// The object's uid: another one of the same name has another.
+    pub fn uid(&self) -> &str {
+        self.object["metadata"]["uid"].as_str().unwrap_or_default()
+    }
+
+    /// The ApplySet that it says it is a member of.
+    pub fn set(&self) -> Option<&str> {
+        inventory::membership(&self.object)
+    }
+}
+
+/// Whether an entry of the managed fields is kubectl's from before server-side apply.
+pub fn is_client_side(entry: &Value) -> bool {
+    entry["operation"] == "Update"
+        && entry["subresource"].is_null()
+        && entry["manager"].as_str().is_some_and(|manager| CLIENT_SIDE.contains(&manager))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn standing(entry: Value) -> Standing {
+        Standing::of(json!({"kind": "X", "spec": {}, "metadata": {"uid": "u", "managedFields": [entry]}}), "us")
+    }
+
+    #[test]
+    fn what_others_did_is_read_off_the_managed_fields() {
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let scaled = |manager: &str| {
+            standing(json!({"manager": manager, "operation": "Update", "subresource": "scale", "fieldsV1": replicas}))
+        };
+        assert!(scaled("kube-controller-manager").autoscaled && !scaled("kubectl").autoscaled);
+        let kubectl = standing(json!({"manager": "kubectl-client-side-apply", "operation": "Update"}));
+        assert!(kubectl.client_side && kubectl.footprint.is_none());
+        assert_eq!(kubectl.object, json!({"kind": "X", "metadata": {"uid": "u"}}));
+        assert!(standing(json!({"manager": "us", "operation": "Apply", "time": "t"})).footprint.is_some());
+    }
+}
