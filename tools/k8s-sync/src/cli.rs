@@ -17,9 +17,10 @@ use crate::diff;
 use crate::health;
 use crate::manifest::{Identity, Manifest};
 use crate::observe::Observer;
+use crate::plan::Plan;
 use crate::report::{self, Tally};
 use crate::source::{Checkout, read_files};
-use crate::sync::{Application, Plan};
+use crate::sync::Application;
 use crate::wait;
 use crate::watch::{Behaviour, Operator};
 
@@ -76,6 +77,7 @@ enum Verb {
 
 /// An application, and how it is synced.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct Sync {
     /// The application's name: its objects are told from others by it
     name: String,
@@ -135,6 +137,10 @@ struct Sync {
     /// Take over fields that another manager owns, instead of failing
     #[arg(long, help_heading = "Sync")]
     force_conflicts: bool,
+
+    /// Let the server try out every object, also where metadata proves that nothing has changed
+    #[arg(long, help_heading = "Sync")]
+    paranoid: bool,
 
     /// Let the server try everything out, and write nothing
     #[arg(short = 'n', long, help_heading = "Sync")]
@@ -230,6 +236,7 @@ impl Sync {
             prune: self.prune,
             max_prune: self.max_prune,
             conflicts: if self.force_conflicts { Conflicts::Force } else { Conflicts::Fail },
+            paranoid: self.paranoid,
         }
     }
 
@@ -276,13 +283,11 @@ impl Sync {
     async fn diff(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let cluster = self.cluster().await?;
         let plan = self.plan(&cluster).await?;
-        let rehearsed = self.application().rehearse(&cluster, &plan).await?;
+        let outlooks = self.application().compare(&cluster, &plan).await?;
         let mut differs = false;
-        for (wanted, would_be) in plan.wanted.iter().zip(&rehearsed) {
-            let would_be = would_be.as_ref().unwrap_or(&wanted.object);
-            if let Some(text) =
-                diff::unified(&wanted.identity, plan.live.get(&wanted.identity), Some(would_be))
-            {
+        for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
+            let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
+            if let Some(text) = diff::unified(&wanted.identity, live, would_be) {
                 differs = true;
                 io.out.bytes(text.as_bytes())?;
             }
@@ -299,28 +304,21 @@ impl Sync {
         let cluster = self.cluster().await?;
         let application = self.application();
         let plan = self.plan(&cluster).await?;
-        let rehearsed = application.rehearse(&cluster, &plan).await?;
         let mut tally = Tally::default();
         if self.dry_run {
-            for (wanted, would_be) in plan.wanted.iter().zip(&rehearsed) {
-                let live = plan.live.get(&wanted.identity);
-                let change = match live {
-                    None => report::Change::Created,
-                    Some(_) if diff::unified(&wanted.identity, live, would_be.as_ref()).is_none() => {
-                        report::Change::Unchanged
-                    }
-                    Some(_) => report::Change::Configured,
-                };
-                tally.add(change);
-                report::object(&mut io.out, format, change, &wanted.identity)?;
+            let outlooks = application.compare(&cluster, &plan).await?;
+            for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
+                tally.add(outlook.change);
+                report::object(&mut io.out, format, outlook.change, &wanted.identity)?;
             }
             for leaving in &plan.leaving {
                 tally.add(report::Change::Pruned);
                 report::object(&mut io.out, format, report::Change::Pruned, &leaving.identity)?;
             }
-            report::summary(&mut io.out, format, tally, false, None)?;
+            report::summary(&mut io.out, format, tally, cluster.requests(), false, None)?;
             return Ok(ExitStatus::Done);
         }
+        application.validate(&cluster, &plan).await?;
         let out = &mut io.out;
         application
             .carry_out(&cluster, &plan, |change, identity| {
@@ -332,7 +330,14 @@ impl Sync {
         if self.timeout > 0 {
             self.until_healthy(&cluster, &plan, &io.console).await?;
         }
-        report::summary(&mut io.out, format, tally, true, (self.timeout > 0).then_some(true))?;
+        report::summary(
+            &mut io.out,
+            format,
+            tally,
+            cluster.requests(),
+            true,
+            (self.timeout > 0).then_some(true),
+        )?;
         Ok(ExitStatus::Done)
     }
 
@@ -340,7 +345,7 @@ impl Sync {
         let cluster = self.cluster().await?;
         let plan = self.plan(&cluster).await?;
         self.until_healthy(&cluster, &plan, &io.console).await?;
-        report::summary(&mut io.out, format, Tally::default(), true, Some(true))?;
+        report::summary(&mut io.out, format, Tally::default(), cluster.requests(), true, Some(true))?;
         Ok(ExitStatus::Done)
     }
 

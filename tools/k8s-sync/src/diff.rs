@@ -4,9 +4,7 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use crate::manifest::Identity;
-
-/// What client-side apply keeps: the whole manifest once more, a Secret's values included.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+use crate::standing::LAST_APPLIED;
 
 /// Fields that the server keeps for itself and that say nothing of what was asked for.
 const NOISE: [&str; 5] = ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"];
@@ -30,7 +28,13 @@ pub fn unified(identity: &Identity, live: Option<&Value>, wanted: Option<&Value>
     )
 }
 
-fn quiet(object: &Value) -> Value {
+/// Whether two states of an object are the same in all that was asked for.
+pub fn same(live: &Value, would_be: &Value) -> bool {
+    quiet(live) == quiet(would_be)
+}
+
+/// An object without what the server keeps for itself; a Secret's values stay out of client-side apply's copy too.
+pub fn quiet(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");

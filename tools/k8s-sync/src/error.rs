@@ -45,6 +45,14 @@ pub enum SyncError {
         /// The other's ApplySet.
         set: String,
     },
+    /// Another tool has the application's ApplySet now.
+    #[error("{parent}: the set of objects belongs to {tooling} now")]
+    TakenOver {
+        /// The set's parent object.
+        parent: String,
+        /// The tool, as it calls itself.
+        tooling: String,
+    },
     /// A namespace that can't go without what has to stay.
     #[error(
         "Namespace {0} would be pruned, with everything in it: the source's own objects and the inventory"
@@ -151,6 +159,7 @@ impl SyncError {
             | Self::NotHealthy { .. } => FailureKind::Transient,
             Self::TooMuchPruned { .. }
             | Self::Shared { .. }
+            | Self::TakenOver { .. }
             | Self::NamespaceInUse(_)
             | Self::Hook { .. }
             | Self::UnknownKind { .. }
@@ -168,6 +177,9 @@ impl SyncError {
             Self::TooMuchPruned { .. } => "--max-prune 100 allows it, if that is what you want",
             Self::Shared { .. } => {
                 "take it out of one of the two, or remove its label applyset.kubernetes.io/part-of to hand it over"
+            }
+            Self::TakenOver { .. } => {
+                "remove the parent's annotation applyset.kubernetes.io/tooling to take the set back"
             }
             Self::NamespaceInUse(_) => {
                 "put its manifest back; or annotate it argocd.argoproj.io/sync-options: Prune=false in the cluster"
@@ -206,6 +218,7 @@ impl From<SyncError> for Failure {
 }
 
 fn owned(conflicts: &[Conflict]) -> String {
-    let words = conflicts.iter().map(|conflict| format!("{} is owned by {}", conflict.field, conflict.manager));
+    let words =
+        conflicts.iter().map(|conflict| format!("{} is owned by {}", conflict.field, conflict.manager));
     words.collect::<Vec<_>>().join(", ")
 }

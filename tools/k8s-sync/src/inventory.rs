@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::error::SyncError;
 use crate::manifest::{GroupKind, annotation};
+use crate::proof::{self, Proofs};
 
 /// The label by which members are found.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -13,6 +15,9 @@ const ID: &str = "applyset.kubernetes.io/id";
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
 const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
+/// The keys of the parent's data.
+const PROOFS: &str = "proofs";
+const RUN: &str = "run";
 
 /// The kinds and namespaces in which an application has objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +37,19 @@ impl Scope {
             namespaces: self.namespaces.union(&other.namespaces).cloned().collect(),
         }
     }
+}
+
+/// What the parent in the cluster says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The kinds and namespaces, which may hold objects that Git no longer has.
+    pub scope: Scope,
+    /// What is proved of the objects.
+    pub proofs: Proofs,
+    /// The run that is writing, or that was cut off.
+    pub run: Option<String>,
+    /// The parent's own version.
+    pub version: String,
 }
 
 /// The parent object of an application's ApplySet: a ConfigMap.
@@ -56,12 +74,18 @@ impl Parent {
         format!("applyset-{encoded}-v1")
     }
 
-    /// The parent as it should be for a scope.
-    pub fn object(&self, scope: &Scope) -> Value {
+    /// Its path in the API.
+    pub fn path(&self) -> String {
+        format!("/api/v1/namespaces/{}/configmaps/{}", self.namespace, self.name)
+    }
+
+    /// The parent as it should be for a record; written over that version only, where the record has one.
+    pub fn object(&self, record: &Record) -> Value {
         let join = |words: Vec<String>| words.join(",");
+        let scope = &record.scope;
         let namespaces =
             scope.namespaces.iter().filter(|name| !name.is_empty() && **name != self.namespace).cloned();
-        json!({
+        let mut object = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
@@ -74,11 +98,24 @@ impl Parent {
                     NAMESPACES: join(namespaces.collect()),
                 },
             },
-        })
+            "data": { PROOFS: record.proofs.text() },
+        });
+        if let Some(run) = &record.run {
+            object["data"][RUN] = Value::from(run.as_str());
+        }
+        if !record.version.is_empty() {
+            object["metadata"]["resourceVersion"] = Value::from(record.version.as_str());
+        }
+        object
     }
 
-    /// The scope that the parent in the cluster tells, which may hold objects that Git no longer has.
-    pub fn scope(&self, live: &Value) -> Scope {
+    /// What the parent in the cluster says; refused where another tool has taken the set over.
+    pub fn read(&self, live: &Value) -> Result<Record, SyncError> {
+        let tooling = annotation(live, TOOLING).unwrap_or_default();
+        if !tooling.is_empty() && !tooling.starts_with("k8s-sync/") {
+            let parent = format!("ConfigMap {}/{}", self.namespace, self.name);
+            return Err(SyncError::TakenOver { parent, tooling: tooling.to_owned() });
+        }
         let words = |name: &str| -> Vec<String> {
             let text = annotation(live, name).unwrap_or_default();
             text.split(',').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect()
@@ -86,11 +123,18 @@ impl Parent {
         let mut namespaces: BTreeSet<String> = words(NAMESPACES).into_iter().collect();
         namespaces.insert(self.namespace.clone());
         namespaces.insert(String::new());
-        Scope { kinds: words(GROUP_KINDS).iter().map(|kind| GroupKind::parse(kind)).collect(), namespaces }
+        let kinds = words(GROUP_KINDS).iter().map(|kind| GroupKind::parse(kind)).collect();
+        Ok(Record {
+            scope: Scope { kinds, namespaces },
+            proofs: Proofs::parse(live["data"][PROOFS].as_str().unwrap_or_default()),
+            run: live["data"][RUN].as_str().map(ToOwned::to_owned),
+            version: live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned(),
+        })
     }
 }
 
-fn base64_url(bytes: &[u8]) -> String {
+/// Bytes as they may stand in a label's value.
+pub fn base64_url(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -118,7 +162,7 @@ pub fn footprint(object: &Value, manager: &str) -> Option<String> {
     let mut fields = entry["fieldsV1"].clone();
     // An answer to an apply has them in another order than a list has.
     fields.sort_all_objects();
-    Some(format!("{fields} {}", entry["time"]))
+    Some(proof::digest(&[&fields.to_string(), entry["time"].as_str().unwrap_or_default()]))
 }
 
 /// Marks an object as a member.
@@ -135,14 +179,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_tells_its_scope_back() {
+    fn the_parent_tells_its_record_back() {
         let parent = Parent::of("app", "hello");
         let kinds = ["ConfigMap", "Deployment.apps"].map(GroupKind::parse).into();
         let namespaces = ["", "hello", "other"].map(ToOwned::to_owned).into();
         let scope = Scope { kinds, namespaces };
-        let object = parent.object(&scope);
+        let record =
+            Record { scope, run: Some("r".to_owned()), version: "1".to_owned(), ..Record::default() };
+        let mut object = parent.object(&record);
         assert_eq!(object["metadata"]["annotations"][GROUP_KINDS], "ConfigMap,Deployment.apps");
-        assert_eq!(parent.scope(&object), scope);
+        assert_eq!(parent.read(&object).unwrap(), record);
+        object["metadata"]["annotations"][TOOLING] = Value::from("kubectl/v1.36.3");
+        assert!(parent.read(&object).unwrap_err().to_string().contains("kubectl"));
         assert!(parent.id().starts_with("applyset-") && parent.id().ends_with("-v1"));
     }
 

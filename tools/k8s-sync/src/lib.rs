@@ -1,7 +1,8 @@
 //! Manifests in Git to cluster: diffed, applied, pruned, waited for and kept that way.
 //!
-//! A source ([`source`]) yields manifests ([`manifest`]), which are put in order ([`order`]) and brought to the
-//! cluster ([`sync`]) as the members of an ApplySet ([`inventory`]). Health ([`health`]) is read off the objects
+//! A source ([`source`]) yields manifests ([`manifest`]), which are put in order ([`order`]) and held against the
+//! cluster ([`plan`]): what is proved to be as wanted ([`proof`]) is left alone, the rest is tried out ([`rehearsal`])
+//! and applied ([`sync`]) as the members of an ApplySet ([`inventory`]). Health ([`health`]) is read off the objects
 //! as the cluster reports them; [`watch`] does it all again whenever Git or the cluster moves.
 
 pub mod application;
@@ -14,8 +15,13 @@ pub mod inventory;
 pub mod manifest;
 pub mod observe;
 pub mod order;
+pub mod plan;
+pub mod proof;
+pub mod rehearsal;
 pub mod report;
+mod run;
 pub mod source;
+pub mod standing;
 pub mod sync;
 pub mod wait;
 pub mod watch;

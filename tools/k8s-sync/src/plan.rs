@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Resource, Resources};
 use crate::error::SyncError;
-use crate::inventory::{self, PART_OF, Parent, Record, Scope};
+use crate::inventory::{self, PART_OF, Record, Scope};
 use crate::manifest::{GroupKind, Identity, Manifest, has_option};
 use crate::order;
 use crate::proof;
@@ -86,7 +86,7 @@ impl Application {
                 kinds.insert(kind.clone(), resource);
             }
         }
-        let members = self.members(cluster, &kinds, &scope, &parent).await?;
+        let members = self.members(cluster, &kinds, &scope, &parent.id()).await?;
         let mut live: HashMap<Identity, Standing> =
             members.iter().map(|(standing, _)| (standing.identity(), standing.clone())).collect();
         // An object that is there and not yet a member is taken over, not created.
@@ -175,18 +175,181 @@ impl Application {
         cluster: &Cluster,
         kinds: &HashMap<GroupKind, Resource>,
         scope: &Scope,
-        parent: &Parent,
-    ) -> Result<Vec<(Standing, Resource)>, SyncError> {
-        let labels = format!("{PART_OF}={}", parent.id());
+        id: &str,
+    ) -> Result<Vec<(Standing, String)>, SyncError> {
+        let labels = format!("{PART_OF}={id}");
         let kinds = scope.kinds.iter().filter_map(|kind| Some((kind, kinds.get(kind)?)));
-        let lists = kinds.map(|(kind, resource)| self.members_of(cluster, kind, resource, scope, &labels));
-        let members: Vec<Vec<Standing>> =
-            stream::iter(lists.map(|list| list.boxed())).buffered(CONCURRENCY).try_collect().await?;
-        let resources = scope.kinds.iter().filter_map(|kind| kinds_resource(kind));
-        Ok(members
-            .into_iter()
-            .zip(resources)
-            .flat_map(|(members, resource)| members.into_iter().map(move |member| (member, resource.clone())))
-            .collect())
+        let lists: Vec<_> =
+            kinds.map(|(kind, resource)| self.members_of(cluster, kind, resource, scope, &labels)).collect();
+        let members: Vec<Vec<(Standing, String)>> =
+            stream::iter(lists).buffered(CONCURRENCY).try_collect().await?;
+        Ok(members.into_iter().flatten().collect())
     }
+
+    async fn members_of(
+        &self,
+        cluster: &Cluster,
+        kind: &GroupKind,
+        resource: &Resource,
+        scope: &Scope,
+        labels: &str,
+    ) -> Result<Vec<(Standing, String)>, SyncError> {
+        let namespaces: Vec<&str> = scope
+            .namespaces
+            .iter()
+            .map(String::as_str)
+            .filter(|namespace| resource.namespaced != namespace.is_empty())
+            .collect();
+        if let [only] = namespaces[..] {
+            return self.list(cluster, kind, resource, only, labels).await;
+        }
+        match self.list(cluster, kind, resource, "", labels).await {
+            // An account may be allowed to read its namespaces only.
+            Err(SyncError::Refused { code: 403, .. }) => {}
+            listed => {
+                let inside =
+                    |member: &(Standing, String)| scope.namespaces.contains(&member.0.identity().namespace);
+                return Ok(listed?.into_iter().filter(inside).collect());
+            }
+        }
+        let mut members = Vec::new();
+        for namespace in namespaces {
+            members.extend(self.list(cluster, kind, resource, namespace, labels).await?);
+        }
+        Ok(members)
+    }
+
+    /// Those of a list that carry the labels; none where the cluster does not know the kind.
+    async fn list(
+        &self,
+        cluster: &Cluster,
+        kind: &GroupKind,
+        resource: &Resource,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<(Standing, String)>, SyncError> {
+        let manager = self.manager();
+        let mut found = Vec::new();
+        let tell = |object: Value| {
+            let standing = Standing::of(object, &manager);
+            let identity = standing.identity();
+            found.push((standing, resource.object(&identity.namespace, &identity.name)));
+        };
+        let of = (resource.version.as_str(), kind.kind.as_str());
+        match cluster.list_metadata(&resource.list(namespace), labels, of, tell).await {
+            Ok(()) | Err(SyncError::Refused { code: 404, .. }) => Ok(found),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Wanted objects that are there without being members.
+    async fn strangers(&self, cluster: &Cluster, wanted: &[&Wanted]) -> Result<Vec<Standing>, SyncError> {
+        let manager = self.manager();
+        let mut by_list: BTreeMap<&str, Vec<&Wanted>> = BTreeMap::new();
+        for wanted in wanted {
+            let list = wanted.path.rsplit_once('/').map_or("", |(list, _)| list);
+            by_list.entry(list).or_default().push(wanted);
+        }
+        let mut found = Vec::new();
+        let mut single = Vec::new();
+        for (list, wanted) in by_list {
+            if wanted.len() < MANY {
+                single.extend(wanted);
+                continue;
+            }
+            let names: HashSet<&str> = wanted.iter().map(|wanted| wanted.identity.name.as_str()).collect();
+            let tell = |object: Value| {
+                if object["metadata"]["name"].as_str().is_some_and(|name| names.contains(name)) {
+                    found.push(Standing::of(object, &manager));
+                }
+            };
+            match cluster.list_metadata(list, "", wanted[0].kind(), tell).await {
+                Ok(()) => {}
+                // An account may be allowed to read single objects only.
+                Err(SyncError::Refused { code: 403 | 404, .. }) => single.extend(wanted),
+                Err(error) => return Err(error),
+            }
+        }
+        let looks = single.into_iter().map(|wanted| cluster.get_metadata(&wanted.path, wanted.kind()));
+        let looked: Vec<Option<Value>> = stream::iter(looks).buffered(CONCURRENCY).try_collect().await?;
+        found.extend(looked.into_iter().flatten().map(|object| Standing::of(object, &manager)));
+        Ok(found)
+    }
+
+    /// Members that Git no longer has, last kinds first; refused where they are too many.
+    fn leaving(
+        &self,
+        members: Vec<(Standing, String)>,
+        wanted: &[Wanted],
+    ) -> Result<Vec<Leaving>, SyncError> {
+        if !self.prune {
+            return Ok(Vec::new());
+        }
+        let members: Vec<_> = members.into_iter().filter(|(member, _)| member.footprint.is_some()).collect();
+        let owned = members.len();
+        let staying: HashSet<&Identity> = wanted.iter().map(|wanted| &wanted.identity).collect();
+        let mut leaving: Vec<Leaving> = members
+            .into_iter()
+            .filter(|(member, _)| self.may_prune(member))
+            .map(|(member, path)| Leaving { identity: member.identity(), object: member.object, path })
+            .filter(|member| !staying.contains(&member.identity))
+            .collect();
+        leaving.sort_by_key(|member| {
+            (std::cmp::Reverse(order::rank(&member.identity.kind)), member.identity.clone())
+        });
+        let namespaces = wanted.iter().map(|object| object.identity.namespace.as_str());
+        for needed in namespaces.chain([self.namespace.as_str()]) {
+            if leaving.iter().any(|member| brings(&member.identity, needed)) {
+                return Err(SyncError::NamespaceInUse(needed.to_owned()));
+            }
+        }
+        // One object of two is half of them; renaming it must be possible.
+        let negligible = usize::from(self.max_prune > 0);
+        if leaving.len() > negligible && leaving.len() * 100 > owned * usize::from(self.max_prune) {
+            return Err(SyncError::TooMuchPruned { pruned: leaving.len(), owned, allowed: self.max_prune });
+        }
+        Ok(leaving)
+    }
+
+    /// Whether an object is a member by our own apply, and neither protected nor going already.
+    pub(crate) fn may_prune(&self, member: &Standing) -> bool {
+        member.footprint.is_some()
+            && member.set() == Some(&self.parent().id())
+            && !has_option(&member.object, "Prune=false")
+            && member.object["metadata"]["deletionTimestamp"].is_null()
+    }
+}
+
+impl Wanted {
+    /// Its apiVersion and kind.
+    pub(crate) fn kind(&self) -> (&str, &str) {
+        let word = |field: &str| self.object[field].as_str().unwrap_or_default();
+        (word("apiVersion"), word("kind"))
+    }
+}
+
+impl Plan {
+    /// Whether the namespace comes with the plan itself.
+    pub(crate) fn brings_namespace(&self, namespace: &str) -> bool {
+        self.wanted.iter().any(|wanted| brings(&wanted.identity, namespace))
+    }
+
+    /// Whether everything is proved to be as wanted, and the inventory says so.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wanted.iter().all(|wanted| wanted.proven) && self.leaving.is_empty()
+    }
+}
+
+pub(crate) fn brings(identity: &Identity, namespace: &str) -> bool {
+    identity.kind.group.is_empty() && identity.kind.kind == "Namespace" && identity.name == namespace
+}
+
+/// Two applications that have the same object would undo and prune each other's work.
+fn refuse_what_others_have(live: &HashMap<Identity, Standing>, id: &str) -> Result<(), SyncError> {
+    for (identity, standing) in live {
+        if let Some(set) = standing.set().filter(|set| *set != id) {
+            return Err(SyncError::Shared { object: identity.to_string(), set: set.to_owned() });
+        }
+    }
+    Ok(())
 }

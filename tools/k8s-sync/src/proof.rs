@@ -10,10 +10,10 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::inventory::base64_url;
 use crate::manifest::Identity;
 
 /// The parent is an object of at most 1.5 MB; more proofs than these are not kept, and their objects applied again.
@@ -45,6 +45,12 @@ impl Proofs {
     }
 }
 
+impl FromIterator<String> for Proofs {
+    fn from_iter<T: IntoIterator<Item = String>>(proofs: T) -> Self {
+        Self(proofs.into_iter().collect())
+    }
+}
+
 /// The proof that an object with this uid and footprint is as wanted.
 pub fn of(identity: &Identity, wanted: &Value, uid: &str, footprint: &str) -> String {
     digest(&[&identity.to_string(), &wanted.to_string(), uid, footprint])
@@ -57,7 +63,7 @@ pub fn digest(parts: &[&str]) -> String {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
+    base64_url(&hash.finalize()[..16])
 }
 
 #[cfg(test)]

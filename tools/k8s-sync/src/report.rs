@@ -79,6 +79,7 @@ pub fn summary(
     out: &mut Records,
     format: Format,
     tally: Tally,
+    requests: u64,
     synced: bool,
     healthy: Option<bool>,
 ) -> Result<(), Failure> {
@@ -88,6 +89,7 @@ pub fn summary(
     let summary: Value = json!({
         "schema": "k8s-sync/v1", "kind": "summary", "synced": synced, "healthy": healthy,
         "created": tally.created, "configured": tally.configured, "unchanged": tally.unchanged, "pruned": tally.pruned,
+        "requests": requests,
     });
     out.line(summary.to_string())
 }

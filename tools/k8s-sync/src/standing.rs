@@ -76,20 +76,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn standing(entry: Value) -> Standing {
-        Standing::of(json!({"kind": "X", "spec": {}, "metadata": {"uid": "u", "managedFields": [entry]}}), "us")
+    fn standing(entry: &Value) -> Standing {
+        Standing::of(
+            json!({"kind": "X", "spec": {}, "metadata": {"uid": "u", "managedFields": [entry]}}),
+            "us",
+        )
     }
 
     #[test]
     fn what_others_did_is_read_off_the_managed_fields() {
         let replicas = json!({"f:spec": {"f:replicas": {}}});
         let scaled = |manager: &str| {
-            standing(json!({"manager": manager, "operation": "Update", "subresource": "scale", "fieldsV1": replicas}))
+            standing(
+                &json!({"manager": manager, "operation": "Update", "subresource": "scale", "fieldsV1": replicas}),
+            )
         };
         assert!(scaled("kube-controller-manager").autoscaled && !scaled("kubectl").autoscaled);
-        let kubectl = standing(json!({"manager": "kubectl-client-side-apply", "operation": "Update"}));
+        let kubectl = standing(&json!({"manager": "kubectl-client-side-apply", "operation": "Update"}));
         assert!(kubectl.client_side && kubectl.footprint.is_none());
         assert_eq!(kubectl.object, json!({"kind": "X", "metadata": {"uid": "u"}}));
-        assert!(standing(json!({"manager": "us", "operation": "Apply", "time": "t"})).footprint.is_some());
+        assert!(standing(&json!({"manager": "us", "operation": "Apply", "time": "t"})).footprint.is_some());
     }
 }

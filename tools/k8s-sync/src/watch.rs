@@ -258,7 +258,7 @@ impl Operator {
         let commit = source.commit;
         let mut resources = Resources::default();
         let plan = self.application.plan(&self.cluster, &mut resources, source.manifests.clone()).await?;
-        self.application.rehearse(&self.cluster, &plan).await?;
+        self.application.validate(&self.cluster, &plan).await?;
         memory.source = Some(source);
         let mut tally = Tally::default();
         let format = self.behaviour.format;

@@ -144,6 +144,58 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
+fn that_nothing_changed_is_proved_by_metadata() {
+    let app = Application::new();
+    let summary = |words: &[&str]| -> serde_json::Value {
+        let lines = app.done("apply", &[&["-o", "json"], words].concat());
+        serde_json::from_str(lines.last().unwrap()).unwrap()
+    };
+    for number in 0..20 {
+        app.config_map(&format!("a-{number}"), "1");
+    }
+    let deployment = "apps/v1\nkind: Deployment\nspec: {replicas: 0, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, \
+        spec: {containers: [{name: c, image: none.invalid/none}]}}}";
+    app.manifest("web", deployment);
+    assert_eq!(summary(&[])["created"], 21);
+    // The inventory, and a list of each kind; health of what has any takes a list and a watch.
+    let again = summary(&["--timeout", "0"]);
+    assert_eq!((&again["unchanged"], &again["requests"]), (&21.into(), &3.into()), "{again}");
+    let careful = summary(&["--timeout", "0", "--paranoid"]);
+    assert!(careful["unchanged"] == 21 && careful["requests"].as_u64() >= Some(24), "{careful}");
+
+    // Whatever others do to our fields is seen, and what is not ours is not.
+    let patch = |what: &str, patch: &str, by: &str| {
+        app.kubectl(&[
+            "-n",
+            &app.namespace,
+            "patch",
+            what,
+            "--type=merge",
+            "-p",
+            patch,
+            "--field-manager",
+            by,
+        ])
+    };
+    patch("configmap/a-0", r#"{"metadata": {"annotations": {"theirs": "1"}}}"#, "them");
+    assert_eq!(summary(&["--timeout", "0"])["requests"], 3);
+    patch("configmap/a-1", r#"{"data": {"value": "drift"}}"#, "them");
+    patch("configmap/a-2", r#"{"data": {"value": null}}"#, "them");
+    // Under our own name.
+    patch("configmap/a-3", r#"{"data": {"value": "drift"}}"#, "k8s-sync/app");
+    app.kubectl(&["-n", &app.namespace, "delete", "configmap", "a-4"]);
+    app.config_map("a-4", "1");
+    let healed = summary(&["--timeout", "0", "--force-conflicts"]);
+    assert_eq!(
+        (&healed["configured"], &healed["created"], &healed["unchanged"]),
+        (&3.into(), &1.into(), &17.into())
+    );
+    for number in 1..5 {
+        assert_eq!(app.value(&format!("a-{number}")), "1");
+    }
+}
+
+#[test]
 fn only_what_is_its_own_is_pruned() {
     let app = Application::new();
     for name in ["a", "b", "c"] {

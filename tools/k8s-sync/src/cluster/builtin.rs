@@ -1,8 +1,8 @@
 //! Where the kinds that Kubernetes itself brings are in the API, so that no cluster has to be asked.
 
 use k8s_openapi::api::{
-    admissionregistration, apps, autoscaling, batch, coordination, core, discovery, networking, node, policy, rbac,
-    scheduling, storage,
+    admissionregistration, apps, autoscaling, batch, coordination, core, discovery, networking, node, policy,
+    rbac, scheduling, storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration;

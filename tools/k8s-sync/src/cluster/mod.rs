@@ -31,7 +31,8 @@ const WATCH_SECONDS: u64 = 290;
 const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
 
 /// How long to wait before a request that met no server is sent again; restarting one takes seconds.
-const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 /// How many objects a page of a list has.
 const PAGE: u32 = 1000;
 const JSON: &str = "application/json";
@@ -121,9 +122,9 @@ impl Cluster {
         self.look(path, JSON).await
     }
 
-    /// Reads an object's metadata; none where there is no such object.
-    pub async fn get_metadata(&self, path: &str) -> Result<Option<Value>, SyncError> {
-        self.look(path, METADATA).await
+    /// Reads an object's metadata; none where there is no such object. Metadata says no kind: it is put in.
+    pub async fn get_metadata(&self, path: &str, kind: (&str, &str)) -> Result<Option<Value>, SyncError> {
+        Ok(self.look(path, METADATA).await?.map(|object| with_kind(object, kind)))
     }
 
     async fn look(&self, path: &str, accept: &'static str) -> Result<Option<Value>, SyncError> {
@@ -141,20 +142,14 @@ impl Cluster {
     }
 
     /// Tells of all objects of a list without their content, one by one, so that no more than a page is ever held.
-    /// Metadata says no kind of object: `kind` and `version` are put in.
     pub async fn list_metadata(
         &self,
         path: &str,
         labels: &str,
-        (version, kind): (&str, &str),
+        kind: (&str, &str),
         mut tell: impl FnMut(Value),
     ) -> Result<(), SyncError> {
-        let complete = |mut object: Value| {
-            object["apiVersion"] = Value::from(version);
-            object["kind"] = Value::from(kind);
-            tell(object);
-        };
-        self.pages(path, labels, METADATA_LIST, complete).await.map(drop)
+        self.pages(path, labels, METADATA_LIST, |object| tell(with_kind(object, kind))).await.map(drop)
     }
 
     async fn pages(
@@ -172,11 +167,8 @@ impl Cluster {
             let page: Page<'_> = parse(path, &text)?;
             let kind = page.kind.strip_suffix("List").unwrap_or(&page.kind);
             for item in page.items.into_iter().flatten() {
-                let mut item: Value = parse(path, item.get())?;
                 // Items of a list carry neither.
-                item["kind"] = Value::from(kind);
-                item["apiVersion"] = Value::from(page.api_version.as_str());
-                tell(item);
+                tell(with_kind(parse(path, item.get())?, (&page.api_version, kind)));
             }
             next = page.metadata.next;
             if next.is_empty() {
@@ -259,10 +251,8 @@ impl Cluster {
         let mut pauses = PAUSES.iter();
         loop {
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let mut request = Request::builder()
-                .method(ask.method.clone())
-                .uri(ask.uri)
-                .header("accept", ask.accept);
+            let mut request =
+                Request::builder().method(ask.method.clone()).uri(ask.uri).header("accept", ask.accept);
             if let Some((content_type, _)) = &ask.body {
                 request = request.header("content-type", *content_type);
             }
@@ -277,6 +267,12 @@ impl Cluster {
             }
         }
     }
+}
+
+fn with_kind(mut object: Value, (version, kind): (&str, &str)) -> Value {
+    object["apiVersion"] = Value::from(version);
+    object["kind"] = Value::from(kind);
+    object
 }
 
 fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, SyncError> {

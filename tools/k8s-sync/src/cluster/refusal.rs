@@ -28,10 +28,14 @@ pub(super) fn read(what: &str, status: &Status) -> SyncError {
         }
     }
     if status.code == 422 {
-        let fixed: Vec<String> =
-            causes.iter().filter(|cause| is_immutable(&cause.message)).map(|cause| cause.field.clone()).collect();
+        let fixed: Vec<String> = causes
+            .iter()
+            .filter(|cause| is_immutable(&cause.message))
+            .map(|cause| cause.field.clone())
+            .collect();
         if !fixed.is_empty() {
-            let rule = causes.iter().find(|cause| is_immutable(&cause.message)).map(|cause| rule(&cause.message));
+            let rule =
+                causes.iter().find(|cause| is_immutable(&cause.message)).map(|cause| rule(&cause.message));
             return SyncError::Immutable { object: what, fields: fixed, rule: rule.unwrap_or_default() };
         }
     }
@@ -48,9 +52,15 @@ fn manager_in(message: &str) -> String {
 
 /// Whether a validation message says that the field can never change; the words differ by kind.
 fn is_immutable(message: &str) -> bool {
-    ["immutable", "may not change once set", "may not be changed", "may not be unset", "updates to statefulset spec"]
-        .iter()
-        .any(|words| message.contains(words))
+    [
+        "immutable",
+        "may not change once set",
+        "may not be changed",
+        "may not be unset",
+        "updates to statefulset spec",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 /// The rule without the value that broke it, which may be long, or a secret.
@@ -68,7 +78,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn refused(code: u16, causes: serde_json::Value) -> SyncError {
+    fn refused(code: u16, causes: &serde_json::Value) -> SyncError {
         let status =
             json!({"status": "Failure", "code": code, "message": "no", "details": {"causes": causes}});
         read("Job.batch n/j", &serde_json::from_value(status).unwrap())
@@ -77,7 +87,7 @@ mod tests {
     #[test]
     fn a_conflict_names_field_and_manager() {
         let cause = json!([{"reason": "FieldManagerConflict", "message": "conflict with \"them\" using v1", "field": ".data.value"}]);
-        let said = refused(409, cause).to_string();
+        let said = refused(409, &cause).to_string();
         assert_eq!(said, "Job.batch n/j: .data.value is owned by them");
     }
 
@@ -85,12 +95,12 @@ mod tests {
     fn an_immutable_field_is_named_without_its_value() {
         let message = r#"Invalid value: {"containers":[{"image":"a: b"}]}: field is immutable"#;
         let cause = json!([{"reason": "FieldValueInvalid", "message": message, "field": "spec.template"}]);
-        let said = refused(422, cause).to_string();
+        let said = refused(422, &cause).to_string();
         assert_eq!(said, "Job.batch n/j: spec.template can't change: field is immutable");
     }
 
     #[test]
     fn another_409_is_no_field_conflict() {
-        assert!(matches!(refused(409, json!([])), SyncError::Refused { code: 409, .. }));
+        assert!(matches!(refused(409, &json!([])), SyncError::Refused { code: 409, .. }));
     }
 }

@@ -1,0 +1,183 @@
+//! What the server would make of a plan: tried out by dry-run, before anything is written.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
+
+use crate::cluster::{Apply, Cluster};
+use crate::diff;
+use crate::error::SyncError;
+use crate::plan::{Plan, Wanted};
+use crate::report::Change;
+use crate::sync::{Application, CONCURRENCY};
+
+/// What would become of an object.
+#[derive(Debug)]
+pub struct Outlook {
+    /// In a word.
+    pub change: Change,
+    /// As it is; none where it is not there, or nothing would change.
+    pub live: Option<Value>,
+    /// As it would be; none where nothing would change.
+    pub would_be: Option<Value>,
+}
+
+/// Up to here a value is as good as any other of its kind to a server: data, not meaning. The whole has a limit of 1 MiB.
+const HARMLESS: usize = 256 * 1024;
+
+impl Application {
+    /// Lets the server check everything that would be written.
+    ///
+    /// Of new objects that are alike but for what their names put into them, and for what a ConfigMap or Secret holds,
+    /// one speaks for all: the server checks the rest again, one by one, when they are written.
+    pub async fn validate(&self, cluster: &Cluster, plan: &Plan) -> Result<(), SyncError> {
+        let mut shapes = HashSet::new();
+        let wanted = plan.wanted.iter().filter(|wanted| {
+            !wanted.proven
+                && (self.paranoid || plan.live.contains_key(&wanted.identity) || shapes.insert(shape(wanted)))
+        });
+        stream::iter(wanted.map(|wanted| self.try_out(cluster, plan, wanted)))
+            .buffer_unordered(CONCURRENCY)
+            .try_for_each(|_| std::future::ready(Ok(())))
+            .await
+    }
+
+    /// What would become of each object, beside what it is: the plan's own order.
+    pub async fn compare(&self, cluster: &Cluster, plan: &Plan) -> Result<Vec<Outlook>, SyncError> {
+        stream::iter(plan.wanted.iter().map(|wanted| self.look_ahead(cluster, plan, wanted)))
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await
+    }
+
+    async fn look_ahead(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        wanted: &Wanted,
+    ) -> Result<Outlook, SyncError> {
+        let unchanged = Outlook { change: Change::Unchanged, live: None, would_be: None };
+        if wanted.proven {
+            return Ok(unchanged);
+        }
+        let live = match plan.live.get(&wanted.identity) {
+            Some(_) => cluster.get(&wanted.path).await?,
+            None => None,
+        };
+        // What can't be tried out before its namespace is there is shown as it is written.
+        let would_be = self.try_out(cluster, plan, wanted).await?.unwrap_or_else(|| wanted.object.clone());
+        let change = match &live {
+            None => Change::Created,
+            Some(live) if diff::same(live, &would_be) => return Ok(unchanged),
+            Some(_) => Change::Configured,
+        };
+        Ok(Outlook { change, live, would_be: Some(would_be) })
+    }
+
+    /// The object as it would be; none where its namespace comes with the same plan.
+    async fn try_out(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        wanted: &Wanted,
+    ) -> Result<Option<Value>, SyncError> {
+        let manager = self.manager();
+        let how = Apply { manager: &manager, conflicts: self.conflicts, dry_run: true };
+        match cluster.apply(&wanted.path, &wanted.object, how).await {
+            Err(SyncError::Refused { code: 404, .. })
+                if plan.brings_namespace(&wanted.identity.namespace) =>
+            {
+                Ok(None)
+            }
+            tried => tried.map(Some),
+        }
+    }
+}
+
+/// A text that objects have in common that a server would judge alike.
+fn shape(wanted: &Wanted) -> String {
+    let mut object = wanted.object.clone();
+    let name = wanted.identity.name.as_str();
+    let is_data =
+        object["apiVersion"] == "v1" && (object["kind"] == "ConfigMap" || object["kind"] == "Secret");
+    if is_data && object.to_string().len() < HARMLESS {
+        for field in ["data", "stringData"] {
+            for value in object[field].as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
+                if value.is_string() && (field != "data" || object_is_text(&wanted.object)) {
+                    *value = Value::Null;
+                }
+            }
+        }
+    }
+    if is_plain(name) {
+        without(&mut object, name);
+    }
+    object.to_string()
+}
+
+/// A Secret's data has to be base64, which a server checks.
+fn object_is_text(object: &Value) -> bool {
+    object["kind"] == "ConfigMap"
+}
+
+/// A name that every kind of object may have, so that its place can be taken by any other such name.
+fn is_plain(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let bytes = name.as_bytes();
+    // A label is at most 63 long; names are put together with others.
+    (3..=40).contains(&bytes.len())
+        && bytes.iter().all(|c| inner(*c))
+        && bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.last().is_some_and(|c| *c != b'-')
+}
+
+/// Takes the name out of all texts, keys too.
+fn without(value: &mut Value, name: &str) {
+    match value {
+        Value::String(text) if text.contains(name) => *text = text.replace(name, "\0"),
+        Value::Array(items) => items.iter_mut().for_each(|item| without(item, name)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| without(value, name)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Identity;
+    use serde_json::json;
+
+    fn alike(a: &Value, b: &Value) -> bool {
+        let wanted = |object: &Value| Wanted {
+            identity: Identity::of(object),
+            object: object.clone(),
+            path: String::new(),
+            proven: false,
+            step: 0,
+        };
+        shape(&wanted(a)) == shape(&wanted(b))
+    }
+
+    #[test]
+    fn objects_are_alike_but_for_their_names_and_data() {
+        let object = |kind: &str, name: &str, value: Value| {
+            let labels = json!({"app": name});
+            json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": labels}, "data": {"k": value}})
+        };
+        let map = |name, value: &str| object("ConfigMap", name, json!(value));
+        assert!(alike(&map("app-1", "a"), &map("app-2", "b")));
+        assert!(!alike(&map("app-1", "a"), &map("App_2", "b")), "a name that the server refuses");
+        assert!(
+            !alike(&map("app-1", "a"), &object("ConfigMap", "app-2", json!(1))),
+            "a value of another type"
+        );
+        assert!(!alike(&object("Secret", "app-1", json!("YQ==")), &object("Secret", "app-2", json!("?"))));
+        let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app-2"}, "data": {"k k": "a"}});
+        assert!(!alike(&map("app-1", "a"), &other));
+        let port = |name: &str, port: u32| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"port": port}});
+        assert!(
+            alike(&port("web-1", 80), &port("web-2", 80)) && !alike(&port("web-1", 80), &port("web-2", 81))
+        );
+    }
+}
