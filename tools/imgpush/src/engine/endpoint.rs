@@ -8,6 +8,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -142,10 +143,12 @@ fn tls_connector(
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|cause| PushError::file(certificate, cause))?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| PushError::file(key, cause))?;
-    let config = ClientConfig::builder()
+    let mut config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, secret)
         .map_err(|cause| PushError::Tls(cause.to_string()))?;
+    // OpenSSL in front of an engine refuses resumed sessions of clients with certificates, unless it is set up for them.
+    config.resumption = Resumption::disabled();
     Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build())
 }
 
