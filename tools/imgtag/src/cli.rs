@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use step::{Dotenv, ExitStatus, Failure, Format, Io, Preferences, Program, Talk, document};
+use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, Talk, document};
 
 use crate::abbreviation::{Length, abbreviate};
 use crate::error::TagError;
-use crate::repository;
 use crate::tag::{self, Tag};
+use crate::{candidates, repository};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,17 +17,32 @@ Examples:
   imgtag --path services/api                 the last commit that touched services/api
   imgtag --tree --path services/api          the content of services/api: the same after a rebase
   imgtag --dirty -o json                     with -dirty where tracked files differ, as JSON
+  imgtag verify registry.test/app:4b1c9e2    the full id of the commit that the tag names, or 1
+
+`imgtag verify` without a TAG, or `imgtag refs/heads/verify`, is the tag of a branch of that name.
 
 A repository that another user owns is read like any other: nothing that its configuration names is executed,
 so `safe.directory` is not needed.";
 
+/// The word that asks for the way back.
+const VERIFY: &str = "verify";
+
 /// Commit to image tag: the one tag that every job of a pipeline computes alike
 #[derive(Debug, clap::Parser)]
-#[command(name = "imgtag", version, after_long_help = EXAMPLES)]
+#[command(
+    name = "imgtag",
+    version,
+    override_usage = "imgtag [OPTIONS] [REV]\n       imgtag [OPTIONS] verify TAG",
+    after_long_help = EXAMPLES
+)]
 pub struct Cli {
     /// The commit, as git writes revisions: a branch, a tag, HEAD~2, an id
     #[arg(value_name = "REV", default_value = "HEAD", env = "IMGTAG_REV")]
     revision: String,
+
+    /// With `verify` in front of it: a tag, or IMAGE:TAG, whose commit is asked for; 1 where there is none or several
+    #[arg(value_name = "TAG")]
+    tag: Option<String>,
 
     /// Look for the repository here instead of the current folder
     #[arg(short = 'C', value_name = "DIR", default_value = ".")]
@@ -77,6 +92,9 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        if let Some(tag) = &self.tag {
+            return self.verify(tag, io);
+        }
         let tag = self.tag()?;
         for warning in &tag.warnings {
             io.console.warn(warning);
@@ -102,6 +120,47 @@ impl Program for Cli {
 }
 
 impl Cli {
+    /// From a tag back to the commit.
+    fn verify(&self, tag: &str, io: &mut Io) -> Result<ExitStatus, Failure> {
+        if self.revision != VERIFY {
+            let message = format!("unexpected argument '{tag}' after the revision '{}'", self.revision);
+            return Err(
+                Failure::message(FailureKind::Usage, message).hint("imgtag REV, or imgtag verify TAG")
+            );
+        }
+        if self.tree || self.clean || self.dirty.is_some() || !self.path.is_empty() {
+            let message = "verify looks for a commit: it takes no --tree, --path, --dirty or --clean";
+            return Err(Failure::message(FailureKind::Usage, message));
+        }
+        let repository = repository::open(&self.directory)?;
+        let name = tag::without_image(tag).strip_prefix(self.prefix.as_str()).unwrap_or_default();
+        let commit = match candidates::commits(&repository, name)?.as_slice() {
+            [commit] => commit.to_string(),
+            [] => {
+                io.console.note(format!("`{tag}` names no commit of this repository"));
+                return Ok(ExitStatus::No);
+            }
+            several => {
+                let list = candidates::described(&repository, several);
+                io.console.note(format!("`{tag}` is ambiguous; it may be {list}"));
+                return Ok(ExitStatus::No);
+            }
+        };
+        match self.output {
+            Format::Text => io.out.line(&commit)?,
+            Format::Json => {
+                io.out.line(document(Self::NAME, tag::verified(name, &commit)))?;
+            }
+            Format::Dotenv => {
+                let mut report = Dotenv::new();
+                report.set("IMAGE_TAG", name)?;
+                report.set("IMAGE_COMMIT", &commit)?;
+                io.out.bytes(report.text().as_bytes())?;
+            }
+        }
+        Ok(ExitStatus::Done)
+    }
+
     fn tag(&self) -> Result<Tag, TagError> {
         let repository = repository::open(&self.directory)?;
         let id = match (self.tree, self.path.as_slice()) {

@@ -16,13 +16,21 @@ pub enum TagError {
     /// HEAD names a branch without a commit.
     #[error("the branch `{0}` has no commit yet")]
     Unborn(String),
-    /// The revision names nothing, or more than one thing.
+    /// The revision names nothing.
     #[error("`{revision}` is not a revision of this repository: {reason}")]
     Revision {
         /// As given.
         revision: String,
-        /// What is wrong, with the candidates where it is ambiguous.
+        /// What is wrong.
         reason: String,
+    },
+    /// An abbreviated id that several objects share.
+    #[error("`{prefix}` is ambiguous; it may be {candidates}")]
+    Ambiguous {
+        /// The id's first characters.
+        prefix: String,
+        /// The objects, described.
+        candidates: String,
     },
     /// The path is in no commit that can be reached.
     #[error("no commit before `{revision}` has touched {path}")]
@@ -76,6 +84,7 @@ impl TagError {
             Self::Revision { .. } | Self::TooShallow { .. } => {
                 "a shallow clone has not every revision: fetch more, in GitLab with GIT_DEPTH: 0"
             }
+            Self::Ambiguous { .. } => "write more of the id's characters",
             Self::Unreadable(_) => "`git fsck` tells what is broken",
             _ => return None,
         })

@@ -5,6 +5,7 @@ use std::path::Path;
 use gix::bstr::ByteSlice as _;
 use gix::sec::trust;
 
+use crate::candidates;
 use crate::error::TagError;
 
 /// Opens the repository at a folder or above it.
@@ -31,10 +32,20 @@ pub fn resolve(repository: &gix::Repository, revision: &str) -> Result<gix::Obje
         let branch = head.referent_name().map(|name| name.shorten().to_string()).unwrap_or_default();
         return Err(TagError::Unborn(branch));
     }
-    let id = repository.rev_parse_single(revision.as_bytes().as_bstr()).map_err(|error| {
-        TagError::Revision { revision: revision.to_owned(), reason: error.to_string().replace('\n', " ") }
-    })?;
-    Ok(id.detach())
+    match repository.rev_parse_single(revision.as_bytes().as_bstr()) {
+        Ok(id) => Ok(id.detach()),
+        Err(error) => {
+            // What stands before the first operator may be an id.
+            let prefix = revision.split(['^', '~', ':', '@']).next().unwrap_or_default();
+            let several = candidates::objects(repository, prefix).unwrap_or_default();
+            if several.len() > 1 {
+                let candidates = candidates::described(repository, &several);
+                return Err(TagError::Ambiguous { prefix: prefix.to_owned(), candidates });
+            }
+            let reason = error.to_string().replace('\n', " ");
+            Err(TagError::Revision { revision: revision.to_owned(), reason })
+        }
+    }
 }
 
 /// The commit behind a revision; an annotated tag stands for what it tags.

@@ -59,6 +59,17 @@ pub fn image(repository: &str, tag: &str) -> Result<String, TagError> {
     }
 }
 
+/// The tag of `REPOSITORY:TAG` or `REPOSITORY:TAG@DIGEST`; a tag alone is one already.
+pub fn without_image(reference: &str) -> &str {
+    let named = reference.split_once('@').map_or(reference, |(named, _)| named);
+    named.rsplit_once(':').map_or(named, |(_, tag)| tag)
+}
+
+/// The fields of `--output json` for a tag whose commit was found.
+pub fn verified(tag: &str, commit: &str) -> Map<String, Value> {
+    Map::from_iter([("tag".to_owned(), json!(tag)), ("commit".to_owned(), json!(commit))])
+}
+
 /// Whether YAML reads the tag as a number unless it is quoted: `1234567`, `87290323`, `12345e7`.
 pub fn reads_as_number(tag: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
@@ -77,6 +88,13 @@ mod tests {
         }
         for tag in ["4b1c9e2", "e123456", "12345e", "g1234567"] {
             assert!(!reads_as_number(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn the_tag_of_a_reference() {
+        for reference in ["4b1c9e2", "r.test:5000/a/b:4b1c9e2", "r.test/a:4b1c9e2@sha256:00"] {
+            assert_eq!(without_image(reference), "4b1c9e2", "{reference}");
         }
     }
 

@@ -286,6 +286,88 @@ fn a_broken_pack_is_told() {
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Blobs `0`, `1`, … until two of them share their first four characters; returns these.
+fn two_blobs_that_look_alike(place: &Place, folder: &Path) -> String {
+    let paths: String = (0..1_500).fold(String::new(), |list, number| {
+        std::fs::write(folder.join(format!("blob-{number}")), number.to_string()).unwrap();
+        list + &format!("blob-{number}\n")
+    });
+    let mut hash = place.home.program("git");
+    hash.current_dir(folder).args(["hash-object", "-w", "--stdin-paths"]);
+    let mut child =
+        hash.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), paths.as_bytes()).unwrap();
+    let ids = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    ids.lines().map(|id| id[..4].to_owned()).find(|start| !seen.insert(start.clone())).unwrap()
+}
+
+#[test]
+fn an_ambiguous_id_is_refused_with_what_it_may_be() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let start = two_blobs_that_look_alike(&place, &folder);
+    let output = place.imgtag(&folder, &[&start]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("is ambiguous") && error.matches(&start).count() >= 3, "{error}");
+    assert_eq!(error.matches("(blob)").count(), 2, "{error}");
+}
+
+#[test]
+fn verify_leads_from_a_tag_back_to_the_commit() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let full = place.done(&folder, &["rev-parse", "HEAD"]);
+    let short = place.done(&folder, &["rev-parse", "--short", "HEAD"]);
+    let says = |words: &[&str]| {
+        let output = place.imgtag(&folder, words);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+    };
+    let found = (Some(0), full.clone());
+    let image = format!("registry.test:5000/team/app:{short}");
+    for tag in [short.as_str(), &full, &image, &format!("{image}@sha256:{}", "0".repeat(64))] {
+        assert_eq!(says(&["verify", tag]), found, "{tag}");
+    }
+    assert_eq!(says(&["--prefix", "v-", "verify", &format!("v-{short}")]), found);
+    let json = format!(r#"{{"schema":"imgtag/v1","tag":"{short}","commit":"{full}"}}"#);
+    assert_eq!(says(&["-o", "json", "verify", &short]), (Some(0), json));
+    let no = (Some(1), String::new());
+    let tree = place.done(&folder, &["rev-parse", "HEAD^{tree}"]);
+    for tag in ["0123456789", "main", "", &tree, &format!("{short}-dirty"), &format!("v-{short}")] {
+        assert_eq!(says(&["verify", tag]), no, "{tag}");
+    }
+    let start = two_blobs_that_look_alike(&place, &folder);
+    assert_eq!(says(&["verify", &start]), no);
+    for wrong in [&["HEAD", "main"][..], &["--tree", "verify", &short]] {
+        assert_eq!(says(wrong).0, Some(2), "{wrong:?}");
+    }
+    // A branch of that name can still be asked for.
+    place.done(&folder, &["branch", "verify", "HEAD~1"]);
+    place.same_as_git(&folder, &["verify", "refs/heads/verify"]);
+}
+
+#[test]
+fn an_index_cut_off_anywhere_is_told() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    place.done(&folder, &["repack", "-qad"]);
+    let index = std::fs::read_dir(folder.join(".git/objects/pack"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "idx"))
+        .unwrap();
+    let whole = std::fs::read(&index).unwrap();
+    std::fs::remove_file(&index).unwrap();
+    for length in [0, 4, 8, 500, 1032, 1100, whole.len() - 41, whole.len() - 1] {
+        std::fs::write(&index, &whole[..length]).unwrap();
+        let output = place.imgtag(&folder, &["HEAD~1"]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{length} bytes: {error}");
+        assert!(error.contains("imgtag: error: ") && !error.contains("internal error"), "{length}: {error}");
+    }
+}
+
 #[test]
 fn a_closed_stdout_is_quiet_and_a_full_one_is_an_error() {
     let place = Place::new();

@@ -1,0 +1,46 @@
+//! The objects that an abbreviated id may stand for.
+
+use std::collections::HashSet;
+
+use gix::objs::Kind;
+
+use crate::abbreviation::SHORTEST;
+use crate::error::TagError;
+
+/// Every object whose id begins with these characters; none where they are no abbreviated id.
+pub fn objects(repository: &gix::Repository, characters: &str) -> Result<Vec<gix::ObjectId>, TagError> {
+    if characters.len() < SHORTEST {
+        return Ok(Vec::new());
+    }
+    let Ok(prefix) = gix::hash::Prefix::from_hex(characters) else { return Ok(Vec::new()) };
+    let mut found = HashSet::new();
+    repository.objects.lookup_prefix(prefix, Some(&mut found)).map_err(TagError::unreadable)?;
+    let mut sorted: Vec<_> = found.into_iter().collect();
+    sorted.sort();
+    Ok(sorted)
+}
+
+/// Those of them that are commits: a commit's tag is not mistaken for a file of the same beginning.
+pub fn commits(repository: &gix::Repository, characters: &str) -> Result<Vec<gix::ObjectId>, TagError> {
+    let mut found = objects(repository, characters)?;
+    found.retain(|id| kind(repository, *id) == Some(Kind::Commit));
+    Ok(found)
+}
+
+/// The candidates as git lists them: id, type and, of a commit, its day and subject.
+pub fn described(repository: &gix::Repository, ids: &[gix::ObjectId]) -> String {
+    let of = |id: &gix::ObjectId| {
+        let kind = kind(repository, *id).map_or_else(|| "object".to_owned(), |kind| kind.to_string());
+        let about = repository.find_commit(*id).ok().and_then(|commit| {
+            let day = commit.time().ok()?.format(gix::date::time::format::SHORT).ok()?;
+            let subject = commit.message().ok()?.summary().into_owned();
+            Some(format!(" {day} {subject}"))
+        });
+        format!("{id} ({kind}{})", about.unwrap_or_default())
+    };
+    ids.iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+fn kind(repository: &gix::Repository, id: gix::ObjectId) -> Option<Kind> {
+    repository.find_header(id).ok().map(|header| header.kind())
+}
