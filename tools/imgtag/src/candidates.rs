@@ -9,10 +9,14 @@ use crate::error::TagError;
 
 /// Every object whose id begins with these characters; none where they are no abbreviated id.
 pub fn objects(repository: &gix::Repository, characters: &str) -> Result<Vec<gix::ObjectId>, TagError> {
-    if characters.len() < SHORTEST {
+    let full = repository.object_hash().len_in_hex();
+    if !(SHORTEST..=full).contains(&characters.len()) {
         return Ok(Vec::new());
     }
-    let Ok(prefix) = gix::hash::Prefix::from_hex(characters) else { return Ok(Vec::new()) };
+    // gix makes a sha1 prefix of a short one, and finds no loose object of a sha256 repository with it.
+    let padded = format!("{characters:0<full$}");
+    let Ok(id) = gix::ObjectId::from_hex(padded.as_bytes()) else { return Ok(Vec::new()) };
+    let prefix = gix::hash::Prefix::new(&id, characters.len()).map_err(TagError::unreadable)?;
     let mut found = HashSet::new();
     repository.objects.lookup_prefix(prefix, Some(&mut found)).map_err(TagError::unreadable)?;
     let mut sorted: Vec<_> = found.into_iter().collect();

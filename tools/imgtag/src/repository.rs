@@ -32,19 +32,19 @@ pub fn resolve(repository: &gix::Repository, revision: &str) -> Result<gix::Obje
         let branch = head.referent_name().map(|name| name.shorten().to_string()).unwrap_or_default();
         return Err(TagError::Unborn(branch));
     }
-    match repository.rev_parse_single(revision.as_bytes().as_bstr()) {
-        Ok(id) => Ok(id.detach()),
-        Err(error) => {
-            // What stands before the first operator may be an id.
-            let prefix = revision.split(['^', '~', ':', '@']).next().unwrap_or_default();
-            let several = candidates::objects(repository, prefix).unwrap_or_default();
-            if several.len() > 1 {
-                let candidates = candidates::described(repository, &several);
-                return Err(TagError::Ambiguous { prefix: prefix.to_owned(), candidates });
-            }
-            let reason = error.to_string().replace('\n', " ");
-            Err(TagError::Revision { revision: revision.to_owned(), reason })
-        }
+    let error = match repository.rev_parse_single(revision.as_bytes().as_bstr()) {
+        Ok(id) => return Ok(id.detach()),
+        Err(error) => error.to_string().replace('\n', " "),
+    };
+    // What stands before the first operator may be an id that gix can't complete.
+    let (prefix, rest) = revision.split_at(revision.find(['^', '~', ':', '@']).unwrap_or(revision.len()));
+    match candidates::objects(repository, prefix).unwrap_or_default().as_slice() {
+        [id] if prefix.len() < id.kind().len_in_hex() => resolve(repository, &format!("{id}{rest}")),
+        several @ [_, _, ..] => Err(TagError::Ambiguous {
+            prefix: prefix.to_owned(),
+            candidates: candidates::described(repository, several),
+        }),
+        _ => Err(TagError::Revision { revision: revision.to_owned(), reason: error }),
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod random;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -132,22 +134,29 @@ fn the_length_grows_with_the_packed_objects() {
     let folder = place.path("r");
     std::fs::create_dir_all(&folder).unwrap();
     place.done(&folder, &["init", "-q", "-b", "main"]);
-    let mut stream = String::new();
-    for number in 0..17_000 {
-        writeln!(stream, "blob\nmark :{}\ndata {}\n{number}", number + 1, number.to_string().len()).unwrap();
+    // Packs add up: each import makes one.
+    let mut made = 0;
+    for (objects, length) in [(17_000, 8), (66_000, 9), (263_000, 10)] {
+        let mut stream = String::new();
+        for number in made..objects {
+            writeln!(stream, "blob\ndata {}\n{number}", number.to_string().len()).unwrap();
+        }
+        made = objects;
+        stream += "commit refs/heads/main\ncommitter A <a@example.invalid> 1767225600 +0000\ndata 1\nx\n";
+        write!(stream, "M 644 inline file\ndata {}\n{objects}\n", objects.to_string().len()).unwrap();
+        let mut import = place.home.program("git");
+        import
+            .current_dir(&folder)
+            .args(["fast-import", "--quiet", "--force"])
+            .stdin(std::process::Stdio::piped());
+        let mut import = import.spawn().unwrap();
+        std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+        assert!(import.wait().unwrap().success());
+        place.same_as_git(&folder, &["main", "main^{tree}", "main:file"]);
+        assert_eq!(place.imgtag(&folder, &["main"]).stdout.len(), length + 1, "{objects} objects");
     }
-    stream += "commit refs/heads/main\ncommitter A <a@example.invalid> 1767225600 +0000\ndata 1\nx\nM 644 :1 file\n";
-    let mut import = place.home.program("git");
-    import.current_dir(&folder).args(["fast-import", "--quiet"]).stdin(std::process::Stdio::piped());
-    let mut import = import.spawn().unwrap();
-    std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success());
+    place.done(&folder, &["multi-pack-index", "write"]);
     place.same_as_git(&folder, &["main"]);
-    assert_eq!(
-        place.imgtag(&folder, &["main"]).stdout.len(),
-        8 + 1,
-        "16,384 objects and more make eight characters"
-    );
 }
 
 #[test]
