@@ -42,6 +42,9 @@ pub enum PushError {
     /// The engine can't be reached.
     #[error("can't reach the container engine: {0}")]
     NoEngine(String),
+    /// What says where the engine is can't be followed.
+    #[error("can't tell where the container engine is: {0}")]
+    EngineSettings(String),
     /// The engine has no such image.
     #[error("the engine has no image `{0}`")]
     NoImage(String),
@@ -146,9 +149,11 @@ impl PushError {
             | Self::OneStdin
             | Self::OneForDotenv
             | Self::Half(..) => FailureKind::Usage,
-            Self::File { .. } | Self::NoImage(_) | Self::Archive { .. } | Self::Mismatch { .. } => {
-                FailureKind::Input
-            }
+            Self::File { .. }
+            | Self::EngineSettings(_)
+            | Self::NoImage(_)
+            | Self::Archive { .. }
+            | Self::Mismatch { .. } => FailureKind::Input,
             _ if self.is_about_certificates() => FailureKind::Refused,
             Self::NoEngine(_)
             | Self::Unreachable { .. }
@@ -168,6 +173,9 @@ impl PushError {
             Self::Pinned(_) => "name it as REPOSITORY:TAG; the digest is what imgpush prints",
             Self::OneForDotenv => "run imgpush once an image, or use --output json",
             Self::Half(..) => "--username or IMGPUSH_USERNAME goes with --password-file or IMGPUSH_PASSWORD",
+            Self::EngineSettings(_) => {
+                "DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH) or DOCKER_CONTEXT says it"
+            }
             Self::NoEngine(_) => {
                 "is it running, and does DOCKER_HOST (with DOCKER_CERT_PATH for TLS) name it?"
             }

@@ -75,14 +75,14 @@ impl Settings {
         }
         if !["tcp://", "http://", "https://"].iter().any(|scheme| host.starts_with(scheme)) {
             let problem = format!("{host}: only unix:// and tcp:// are understood");
-            return Err(PushError::NoEngine(problem));
+            return Err(PushError::EngineSettings(problem));
         }
         match certificates {
             Some(folder) => {
                 let file = |name: &str| folder.join(name);
                 let (key, certificate, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
                 if let Some(missing) = [&key, &certificate, &ca].into_iter().find(|file| !file.exists()) {
-                    return Err(PushError::NoEngine(format!(
+                    return Err(PushError::EngineSettings(format!(
                         "{host} wants TLS, and there is no {}",
                         missing.display()
                     )));
@@ -97,7 +97,7 @@ impl Settings {
                 Docker::connect_with_custom_transport(send, Some(address), PATIENCE, API_DEFAULT_VERSION)
                     .map_err(failed)
             }
-            None if host.ends_with(":2376") => Err(PushError::NoEngine(format!(
+            None if host.ends_with(":2376") => Err(PushError::EngineSettings(format!(
                 "{host} is docker's TLS port, but DOCKER_TLS_VERIFY is not set"
             ))),
             None => Docker::connect_with_http(host, PATIENCE, API_DEFAULT_VERSION).map_err(failed),
@@ -157,7 +157,7 @@ fn context(folder: &Path, name: &str) -> Result<(String, Option<PathBuf>), PushE
     let id = digest::of(name.as_bytes()).replace("sha256:", "");
     let file = folder.join("contexts/meta").join(&id).join("meta.json");
     let text = std::fs::read(&file).map_err(|cause| {
-        PushError::NoEngine(format!("no docker context `{name}` ({}: {cause})", file.display()))
+        PushError::EngineSettings(format!("no docker context `{name}` ({}: {cause})", file.display()))
     })?;
     let context: Context = serde_json::from_slice(&text).map_err(|cause| PushError::file(&file, cause))?;
     let certificates = folder.join("contexts/tls").join(&id).join("docker");

@@ -80,6 +80,10 @@ impl Engine {
             Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => {
                 return Err(PushError::NoImage(reference.to_owned()));
             }
+            Err(EngineError::DockerResponseServerError { status_code: 400..=499, message }) => {
+                let reference = reference.to_owned();
+                return Err(PushError::Engine { reference, message, transient: false });
+            }
             Err(error) => return Err(no_engine(&error)),
         };
         Ok(LocalImage {

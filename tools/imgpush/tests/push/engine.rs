@@ -21,6 +21,7 @@ fn engine(push: &'static str, pushes: &Arc<Mutex<Vec<String>>>) -> String {
                 Answer::new(200).body(r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12","Version":"20.10"}"#)
             }
             ("GET", path) if path.contains("gone") => Answer::new(404).body(r#"{"message":"No such image"}"#),
+            ("GET", path) if path.contains("odd") => Answer::new(400).body(r#"{"message":"an odd name"}"#),
             ("GET", path) if path.ends_with("/json") => Answer::new(200)
                 .header("Content-Type", "application/json")
                 .body(json!({"Id": "sha256:00", "Size": 3000, "RootFS": {"Type": "layers", "Layers": [diff_id]}}).to_string()),
@@ -83,6 +84,8 @@ fn what_was_pushed_before_a_failure_is_told() {
     let (good, gone) = (format!("{}/app:v1", server.host), format!("{}/gone:v1", server.host));
     let ran = run(&desk, &host, &[&good, &gone]).ended(2);
     assert!(ran.stdout.starts_with(&good) && ran.stderr.contains("the engine has no image"));
+    let odd = run(&desk, &host, &[&format!("{}/odd:v1", server.host)]).ended(2);
+    assert!(odd.stderr.contains("an odd name"), "{}", odd.stderr);
     let ran = run(&desk, &host, &["-o", "json", &good, &gone]).ended(2);
     assert_eq!(ran.json()["images"][0]["reference"], good);
     assert_eq!(ran.json()["error"]["kind"], "input");
@@ -93,9 +96,9 @@ fn an_engine_that_is_not_there_is_named() {
     let desk = Desk::new();
     for (variable, value, words, status) in [
         ("DOCKER_HOST", "tcp://127.0.0.1:1", "127.0.0.1:1", 75),
-        ("DOCKER_HOST", "tcp://engine.test:2376", "DOCKER_TLS_VERIFY is not set", 75),
-        ("DOCKER_HOST", "ssh://engine.test", "only unix:// and tcp://", 75),
-        ("DOCKER_CONTEXT", "far", "no docker context `far`", 75),
+        ("DOCKER_HOST", "tcp://engine.test:2376", "DOCKER_TLS_VERIFY is not set", 2),
+        ("DOCKER_HOST", "ssh://engine.test", "only unix:// and tcp://", 2),
+        ("DOCKER_CONTEXT", "far", "no docker context `far`", 2),
     ] {
         let ran = Ran::from(desk.command(&["a.test/b:1"]).env(variable, value).output().unwrap());
         assert_eq!(ran.status, Some(status), "{}", ran.stderr);
