@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use step::{Console, ExitStatus, Failure, Io, Preferences, Program, Talk};
+use step::{Console, ExitStatus, Failure, FailureKind, Io, Preferences, Program, Talk, environment};
 
 use crate::audit::Belief;
 use crate::diff::Changes;
@@ -75,7 +75,8 @@ pub struct Cli {
     #[arg(long, value_name = "REV", env = "COVGATE_DIFF_BASE")]
     diff_base: Option<String>,
 
-    /// The least percentage of changed lines that passes [default: that of --fail-under]
+    /// The least percentage of changed lines that passes [default: that of --fail-under]. Without --diff and
+    /// --diff-base these are the merge request's (since `CI_MERGE_REQUEST_DIFF_BASE_SHA`)
     #[arg(long, value_name = "PCT", env = "COVGATE_FAIL_UNDER_DIFF")]
     fail_under_diff: Option<Percent>,
 
@@ -84,7 +85,7 @@ pub struct Cli {
     baseline: Option<PathBuf>,
 
     /// How many percentage points may be lost against the baseline
-    #[arg(long, value_name = "POINTS", default_value = "0", env = "COVGATE_MAX_DROP")]
+    #[arg(long, value_name = "POINTS", default_value = "0", requires = "baseline", env = "COVGATE_MAX_DROP")]
     max_drop: Percent,
 
     /// Write Cobertura XML for GitLab here: the changed files' where a diff is given, below 10 MiB
@@ -112,7 +113,7 @@ impl Program for Cli {
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let (output, cobertura, dry_run) = (self.output, self.cobertura.clone(), self.dry_run);
-        let answer = gate::decide(self.question(), &io.console)?;
+        let answer = gate::decide(self.question()?, &io.console)?;
         for warning in &answer.warnings {
             io.console.warn(warning);
         }
@@ -126,19 +127,27 @@ impl Program for Cli {
 }
 
 impl Cli {
-    fn question(self) -> Question {
+    fn question(self) -> Result<Question, Failure> {
         let belief = match (self.strict, self.trust_header) {
             (true, _) => Belief::Strict,
             (false, true) => Belief::Header,
             (false, false) => Belief::SameVerdict,
         };
-        let changes = match (self.diff, self.diff_base) {
+        let asks_for_changes = self.fail_under_diff.is_some();
+        let of_merge_request =
+            || asks_for_changes.then(|| environment::var("CI_MERGE_REQUEST_DIFF_BASE_SHA")).flatten();
+        let changes = match (self.diff, self.diff_base.or_else(of_merge_request)) {
             (Some(patch), _) => Some(Changes::Patch(patch)),
             (None, Some(revision)) => Some(Changes::Since { revision, directory: PathBuf::from(".") }),
+            (None, None) if asks_for_changes => {
+                let message = "--fail-under-diff needs the changed lines";
+                return Err(Failure::message(FailureKind::Usage, message)
+                    .hint("give them with --diff or --diff-base; in GitLab a merge request's pipeline knows its base"));
+            }
             (None, None) => None,
         };
         let fail_under_diff = self.fail_under_diff.unwrap_or_else(|| self.fail_under.clone());
-        Question {
+        Ok(Question {
             reports: self.reports,
             format: self.format,
             metric: self.metric,
@@ -149,7 +158,7 @@ impl Cli {
             needs_files: self.cobertura.is_some(),
             changes: changes.map(|changes| (changes, fail_under_diff)),
             baseline: self.baseline.map(|report| (report, self.max_drop)),
-        }
+        })
     }
 }
 

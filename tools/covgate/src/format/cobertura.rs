@@ -145,9 +145,10 @@ impl Class {
     }
 }
 
-/// Two counts of the root element, where both are there.
+/// Two counts of the root element, where both are there. MATLAB writes NaN for what it does not count.
 fn stated(tag: &Tag, covered: &str, total: &str) -> Result<Option<Count>, ReportError> {
-    match (tag.number(covered)?, tag.number(total)?) {
+    let number = |name| if tag.raw(name) == Some("NaN") { Ok(None) } else { tag.number(name) };
+    match (number(covered)?, number(total)?) {
         (Some(covered), Some(total)) => Count::new(covered, total)
             .map(Some)
             .ok_or_else(|| ReportError::count("<coverage>", covered, total)),

@@ -72,6 +72,10 @@ fn changed_lines_since_a_revision() {
     git(&["commit", "-qam", "two"]);
     let fields = bench.json(&arguments);
     assert_eq!((&fields["diff"]["covered"], &fields["diff"]["total"]), (&0.into(), &2.into()), "{fields}");
+    let arguments = ["--fail-under", "40", "--fail-under-diff", "50", "unit.info"];
+    bench.run(&arguments).is_trouble(&["--fail-under-diff needs the changed lines"]);
+    let merge_request = bench.run_with(&arguments, &[("CI_MERGE_REQUEST_DIFF_BASE_SHA", "base")], "");
+    assert_eq!(merge_request.status(), 1, "{}", merge_request.stderr());
     bench.run(&["--diff-base", "origin/gone", "unit.info"]).is_trouble(&["origin/gone", "git fetch"]);
 }
 
@@ -99,6 +103,7 @@ fn coverage_may_not_drop() {
     assert_eq!(bench.run(&arguments).status(), 1);
     assert_eq!(bench.run(&[&arguments[..], &["--max-drop", "20"]].concat()).status(), 0);
     assert_eq!(bench.run(&[&arguments[..], &["--max-drop", "19.999"]].concat()).status(), 1);
+    bench.run(&["--max-drop", "1", "unit.info"]).is_trouble(&["--baseline"]);
 }
 
 #[test]

@@ -120,6 +120,15 @@ fn cobertura_of_coverage_py_has_the_total_of_coverage_py() {
 }
 
 #[test]
+fn cobertura_of_matlab_counts_no_branches() {
+    let report = COBERTURA.replace(
+        "branches-covered=\"1\" branches-valid=\"2\"",
+        "branches-covered=\"NaN\" branches-valid=\"NaN\"",
+    );
+    counts("c.xml", report, ["3/5", "3/5", "1/2", "1/2"]);
+}
+
+#[test]
 fn cobertura_whose_lines_stand_in_its_methods_only() {
     let report = r#"<coverage line-rate="0.5"><packages><package><classes><class name="A" filename="a"><methods>
         <method name="m"><lines><line number="1" hits="0"/><line number="2" hits="1"/></lines></method></methods>
