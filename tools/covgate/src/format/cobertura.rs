@@ -3,8 +3,8 @@
 //! The root element has the totals. In the body, a class lists its lines, and its methods list
 //! theirs again; several classes may share a file.
 
-use super::Depth;
-use super::xml::{Kind, Tag, Tags, hit};
+use super::xml::{Kind, Tag, Tags, hit, plain_attribute};
+use super::{Depth, digits};
 use crate::coverage::{Coverage, FileCoverage};
 use crate::error::ReportError;
 use crate::input::Input;
@@ -16,6 +16,10 @@ pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<()
     let mut reading = Reading { coverage: std::mem::take(&mut report.coverage), ..Reading::default() };
     while tags.advance()? {
         reading.take(tags.tag()).map_err(|error| at(&tags, error))?;
+        if let Some(class) = &mut reading.class {
+            let taken = class.plain_lines(tags.plain_block());
+            tags.pass_over(taken);
+        }
         if depth == Depth::Header && reading.past_header && reading.header.line.is_some() {
             break;
         }
@@ -67,6 +71,7 @@ struct Class {
     file: FileCoverage,
     /// The lines of its methods, for reports that list lines nowhere else.
     of_methods: FileCoverage,
+    likeness: Option<Likeness>,
     method: Option<Method>,
 }
 
@@ -121,21 +126,37 @@ impl Reading {
 
 impl Class {
     fn line(&mut self, tag: &Tag) -> Result<(), ReportError> {
-        let (number, covered) = (tag.line("number")?, tag.is_hit("hits")?);
+        let branches = tag.raw("condition-coverage").and_then(fraction);
+        self.add(&Line { number: tag.line("number")?, covered: tag.is_hit("hits")?, branches });
+        Ok(())
+    }
+
+    /// Takes the plain lines that the block begins with, which are most of a report; how many bytes they are.
+    fn plain_lines(&mut self, block: &[u8]) -> usize {
+        let mut taken = 0;
+        loop {
+            let rest = &block[taken..];
+            let alike = self.likeness.as_ref().and_then(|likeness| likeness.line(rest));
+            let Some((line, length)) = alike.or_else(|| Line::plain(rest, &mut self.likeness)) else {
+                return taken;
+            };
+            self.add(&line);
+            taken += length;
+        }
+    }
+
+    fn add(&mut self, line: &Line) {
         let file = match &mut self.method {
             None => &mut self.file,
             Some(method) => {
-                method.covered |= covered;
+                method.covered |= line.covered;
                 &mut self.of_methods
             }
         };
-        file.line(number, covered);
-        if let Some(condition) = tag.raw("condition-coverage")
-            && let Some(count) = fraction(condition)
-        {
-            file.branch_count(number, count);
+        file.line(line.number, line.covered);
+        if let Some(count) = line.branches {
+            file.branch_count(line.number, count);
         }
-        Ok(())
     }
 
     fn end_method(&mut self) {
@@ -143,6 +164,89 @@ impl Class {
             self.file.function((&self.name, key), covered);
         }
     }
+}
+
+/// A `line` element.
+struct Line {
+    number: u32,
+    covered: bool,
+    branches: Option<Count>,
+}
+
+impl Line {
+    /// An element that the block begins with, after white space, and how many bytes that is; nothing where it has
+    /// anything unusual.
+    fn plain(block: &[u8], likeness: &mut Option<Likeness>) -> Option<(Self, usize)> {
+        let start = block.iter().position(|c| !c.is_ascii_whitespace())?;
+        let mut at = start + block[start..].strip_prefix(b"<line").map(|_| "<line".len())?;
+        let (mut number, mut hits, mut branches) = (None, None, None);
+        loop {
+            let spaces = at;
+            while block.get(at)?.is_ascii_whitespace() {
+                at += 1;
+            }
+            if block[at] == b'/' {
+                at += 1;
+                break;
+            }
+            if spaces == at {
+                return None;
+            }
+            let (name, value, end) = plain_attribute(block, at)?;
+            match name {
+                b"number" if number.is_none() => number = Some((plain_number(value)?, end - 1)),
+                b"hits" if hits.is_none() => hits = Some((plain_number(value)?, end - 1)),
+                b"condition-coverage" if branches.is_none() => {
+                    branches = Some(fraction(std::str::from_utf8(value).ok()?));
+                }
+                _ if !value.is_ascii() => return None,
+                _ => {}
+            }
+            at = end;
+        }
+        if *block.get(at)? != b'>' {
+            return None;
+        }
+        let ((number, number_end), (hits, hits_end)) = (number?, hits?);
+        if branches.is_none() {
+            *likeness = Likeness::of(&block[..=at], number_end, hits_end);
+        }
+        Some((Self { number, covered: hits > 0, branches: branches.flatten() }, at + 1))
+    }
+}
+
+/// What stands around the two numbers of a line, as lines that follow each other differ in nothing else.
+struct Likeness {
+    before: Vec<u8>,
+    between: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Likeness {
+    /// Of an element in which the number of the line comes before that of the hits; both end where they do.
+    fn of(element: &[u8], number_end: usize, hits_end: usize) -> Option<Self> {
+        let (before, rest) = element.split_at_checked(number_end)?;
+        let (between, after) = rest.split_at_checked(hits_end.checked_sub(number_end)?)?;
+        let literal = |part: &[u8]| {
+            let digits = part.iter().rev().take_while(|c| c.is_ascii_digit()).count();
+            part[..part.len() - digits].to_vec()
+        };
+        Some(Self { before: literal(before), between: literal(between), after: after.to_vec() })
+    }
+
+    fn line(&self, block: &[u8]) -> Option<(Line, usize)> {
+        let rest = block.strip_prefix(self.before.as_slice())?;
+        let (number, length) = digits(rest)?;
+        let rest = rest[length..].strip_prefix(self.between.as_slice())?;
+        let (hits, length) = digits(rest)?;
+        let rest = rest[length..].strip_prefix(self.after.as_slice())?;
+        Some((Line { number, covered: hits > 0, branches: None }, block.len() - rest.len()))
+    }
+}
+
+/// A number of at most nine digits and nothing else.
+fn plain_number(text: &[u8]) -> Option<u32> {
+    digits(text).filter(|(_, length)| *length == text.len()).map(|(number, _)| number)
 }
 
 /// Two counts of the root element, where both are there. MATLAB writes NaN for what it does not count.

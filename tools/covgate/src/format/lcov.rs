@@ -2,6 +2,9 @@
 //!
 //! Records of one file repeat (one a test), and so do lines within a record; each line counts once.
 
+use std::io::BufRead as _;
+
+use super::digits;
 use super::xml::hit;
 use crate::coverage::FileCoverage;
 use crate::error::ReportError;
@@ -18,6 +21,11 @@ pub(super) fn read(mut input: Input, report: &mut Report) -> Result<(), ReportEr
     let mut number = 0_u64;
     let mut sums = Sums::default();
     loop {
+        if let Some(record) = &mut record {
+            let (taken, lines) = plain_lines(input.in_hand(), &mut record.file);
+            input.consume(taken);
+            number += lines;
+        }
         let line = input.next_line(&mut spill, MAX_LINE)?;
         if line.is_empty() {
             break;
@@ -62,6 +70,26 @@ pub(super) fn read(mut input: Input, report: &mut Report) -> Result<(), ReportEr
     report.header = sums.header();
     report.by_part = sums.body;
     Ok(())
+}
+
+/// Takes the plain `DA:line,hits` that the block begins with, which are most of a tracefile: how many bytes
+/// they are, and how many lines.
+fn plain_lines(block: &[u8], file: &mut FileCoverage) -> (usize, u64) {
+    let (mut taken, mut lines) = (0, 0);
+    while let Some((number, hit, length)) = plain_line(&block[taken..]) {
+        file.line(number, hit);
+        taken += length;
+        lines += 1;
+    }
+    (taken, lines)
+}
+
+fn plain_line(block: &[u8]) -> Option<(u32, bool, usize)> {
+    let [b'D', b'A', b':', rest @ ..] = block else { return None };
+    let (number, length) = digits(rest)?;
+    let [b',', rest @ ..] = &rest[length..] else { return None };
+    let (hits, more) = digits(rest)?;
+    (*rest.get(more)? == b'\n').then_some((number, hits > 0, "DA:,\n".len() + length + more))
 }
 
 /// The record of one file, from `SF` to `end_of_record`.

@@ -108,3 +108,16 @@ impl Format {
         Ok(report)
     }
 }
+
+/// The number of one to nine digits that the text begins with, and how many they are.
+fn digits(text: &[u8]) -> Option<(u32, usize)> {
+    let (mut number, mut length) = (0, 0);
+    for digit in text.iter().take(9).map(|byte| byte.wrapping_sub(b'0')) {
+        if digit > 9 {
+            break;
+        }
+        number = number * 10 + u32::from(digit);
+        length += 1;
+    }
+    (length > 0).then_some((number, length))
+}

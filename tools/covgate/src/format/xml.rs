@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::io::BufRead as _;
 use std::ops::Range;
 
-use memchr::memchr;
 use quick_xml::events::Event;
 use quick_xml::{Reader, errors::IllFormedError};
 
@@ -199,6 +198,17 @@ impl Tags {
         } else {
             self.end().map(|()| false)
         }
+    }
+
+    /// What is left of the block in hand, where the next tag may be plain and an element is open.
+    pub(super) fn plain_block(&self) -> &[u8] {
+        let is_plain = self.plain && self.between && !self.starts.is_empty();
+        if is_plain { self.reader.get_ref().in_hand() } else { &[] }
+    }
+
+    /// Passes over whole elements that were read from [`Self::plain_block`].
+    pub(super) fn pass_over(&mut self, bytes: usize) {
+        self.reader.get_mut().consume(bytes);
     }
 
     /// The tag in hand.
@@ -411,26 +421,54 @@ fn plain_tag(block: &[u8], tag: &mut Tag) -> Option<usize> {
             _ if closing || spaces == at || tag.attributes.len() == MAX_ATTRIBUTES => return None,
             _ => {}
         }
-        let key = at;
-        at = end_of_name(block, at)?;
-        let quote = *block.get(at + 1)?;
-        if at == key || block[at] != b'=' || (quote != b'"' && quote != b'\'') {
-            return None;
-        }
-        let value = at + 2;
-        let end = value + memchr(quote, block.get(value..)?)?;
-        if block[value..end].contains(&b'<') {
-            return None;
-        }
-        tag.attributes.push((key - start..at - start, value - start..end - start));
-        at = end + 1;
+        let (key, value, end) = plain_attribute(block, at)?;
+        let value_at = end - 1 - value.len() - start;
+        tag.attributes.push((at - start..at - start + key.len(), value_at..value_at + value.len()));
+        at = end;
     }
     at += 1;
     tag.text.push_str(std::str::from_utf8(&block[start..at]).ok()?);
     Some(at)
 }
 
+/// Bytes that names of elements and attributes are made of.
+const OF_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        byte += 1;
+    }
+    table
+};
+
 fn end_of_name(block: &[u8], start: usize) -> Option<usize> {
-    let is_name = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b':');
-    block.get(start..)?.iter().position(|c| !is_name(c)).map(|length| start + length)
+    let mut at = start;
+    while OF_NAMES[usize::from(*block.get(at)?)] {
+        at += 1;
+    }
+    Some(at)
+}
+
+/// Where the quote is that ends a value, if there is no `<` before it. Values are too short for memchr to be worth a call.
+fn end_of_value(block: &[u8], start: usize, quote: u8) -> Option<usize> {
+    let mut at = start;
+    loop {
+        match *block.get(at)? {
+            byte if byte == quote => return Some(at),
+            b'<' => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Reads the next attribute of a plain tag, after the space before it: name, value, and where it ends.
+pub(super) fn plain_attribute(block: &[u8], start: usize) -> Option<(&[u8], &[u8], usize)> {
+    let key = end_of_name(block, start)?;
+    let quote = *block.get(key + 1)?;
+    if key == start || block[key] != b'=' || (quote != b'"' && quote != b'\'') {
+        return None;
+    }
+    let end = end_of_value(block, key + 2, quote)?;
+    Some((&block[start..key], &block[key + 2..end], end + 1))
 }
