@@ -3,6 +3,8 @@
 //! The root element has the totals. In the body, a class lists its lines, and its methods list
 //! theirs again; several classes may share a file.
 
+use memchr::arch::all::is_prefix;
+
 use super::xml::{Kind, Tag, Tags, hit, plain_attribute};
 use super::{Depth, digits};
 use crate::coverage::{Coverage, FileCoverage};
@@ -235,11 +237,13 @@ impl Likeness {
     }
 
     fn line(&self, block: &[u8]) -> Option<(Line, usize)> {
-        let rest = block.strip_prefix(self.before.as_slice())?;
+        // A static binary's own comparison goes byte by byte.
+        let behind = |text, part: &[u8]| is_prefix(text, part).then(|| &text[part.len()..]);
+        let rest = behind(block, &self.before)?;
         let (number, length) = digits(rest)?;
-        let rest = rest[length..].strip_prefix(self.between.as_slice())?;
+        let rest = behind(&rest[length..], &self.between)?;
         let (hits, length) = digits(rest)?;
-        let rest = rest[length..].strip_prefix(self.after.as_slice())?;
+        let rest = behind(&rest[length..], &self.after)?;
         Some((Line { number, covered: hits > 0, branches: None }, block.len() - rest.len()))
     }
 }

@@ -110,6 +110,7 @@ impl Format {
 }
 
 /// The number of one to nine digits that the text begins with, and how many they are.
+#[inline]
 fn digits(text: &[u8]) -> Option<(u32, usize)> {
     let (mut number, mut length) = (0, 0);
     for digit in text.iter().take(9).map(|byte| byte.wrapping_sub(b'0')) {
