@@ -14,7 +14,9 @@ use step::{
 use crate::application;
 use crate::cluster::{Cluster, Conflicts, Destination, Resources, connect};
 use crate::diff;
+use crate::error::SyncError;
 use crate::health;
+use crate::ignore;
 use crate::manifest::{Identity, Manifest};
 use crate::observe::Observer;
 use crate::plan::Plan;
@@ -138,6 +140,18 @@ struct Sync {
     #[arg(long, help_heading = "Sync")]
     force_conflicts: bool,
 
+    /// Leave fields that another manager owns as they are, instead of failing
+    #[arg(long, conflicts_with = "force_conflicts", help_heading = "Sync")]
+    yield_conflicts: bool,
+
+    /// Differences that are not to be seen: a list like an Argo CD Application's ignoreDifferences, or the Application
+    #[arg(long, value_name = "FILE", env = "K8S_SYNC_IGNORE_DIFFERENCES", help_heading = "Sync")]
+    ignore_differences: Option<PathBuf>,
+
+    /// Leave what --ignore-differences names as it is in the cluster, also where the rest of the object is written
+    #[arg(long, help_heading = "Sync")]
+    respect_ignore_differences: bool,
+
     /// Let the server try out every object, also where metadata proves that nothing has changed
     #[arg(long, help_heading = "Sync")]
     paranoid: bool,
@@ -229,15 +243,29 @@ fn print_health(options: &HealthOf, io: &mut Io) -> Result<ExitStatus, Failure> 
 }
 
 impl Sync {
-    fn application(&self) -> Application {
-        Application {
+    fn ignore(&self) -> Result<Vec<ignore::Rule>, Failure> {
+        let Some(file) = &self.ignore_differences else { return Ok(Vec::new()) };
+        let path = file.display().to_string();
+        let text = std::fs::read_to_string(file)
+            .map_err(|cause| SyncError::Unreadable { path: path.clone(), cause })?;
+        Ok(ignore::rules(&text, &path)?)
+    }
+
+    fn application(&self) -> Result<Application, Failure> {
+        Ok(Application {
             name: self.name.clone(),
             namespace: self.dest_namespace.clone(),
             prune: self.prune,
             max_prune: self.max_prune,
-            conflicts: if self.force_conflicts { Conflicts::Force } else { Conflicts::Fail },
+            conflicts: match (self.force_conflicts, self.yield_conflicts) {
+                (true, _) => Conflicts::Force,
+                (false, true) => Conflicts::Yield,
+                (false, false) => Conflicts::Fail,
+            },
             paranoid: self.paranoid,
-        }
+            ignore: self.ignore()?,
+            respect_ignored: self.respect_ignore_differences,
+        })
     }
 
     async fn cluster(&self) -> Result<Cluster, Failure> {
@@ -277,13 +305,13 @@ impl Sync {
     async fn plan(&self, cluster: &Cluster) -> Result<Plan, Failure> {
         // Before the cluster is asked for anything: a source that can't be read prunes nothing.
         let manifests = self.manifests()?;
-        Ok(self.application().plan(cluster, &mut Resources::default(), manifests).await?)
+        Ok(self.application()?.plan(cluster, &mut Resources::default(), manifests).await?)
     }
 
     async fn diff(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let cluster = self.cluster().await?;
         let plan = self.plan(&cluster).await?;
-        let outlooks = self.application().compare(&cluster, &plan).await?;
+        let outlooks = self.application()?.compare(&cluster, &plan).await?;
         let mut differs = false;
         for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
             let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
@@ -302,7 +330,7 @@ impl Sync {
 
     async fn apply(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
         let cluster = self.cluster().await?;
-        let application = self.application();
+        let application = self.application()?;
         let plan = self.plan(&cluster).await?;
         let mut tally = Tally::default();
         if self.dry_run {
@@ -350,7 +378,7 @@ impl Sync {
     }
 
     async fn until_healthy(&self, cluster: &Cluster, plan: &Plan, console: &Console) -> Result<(), Failure> {
-        let (lists, labels) = self.application().lists(plan);
+        let (lists, labels) = self.application()?.lists(plan);
         let mut observer = Observer::start(cluster, &lists, &labels);
         let objects: Vec<Identity> = plan.wanted.iter().map(|wanted| wanted.identity.clone()).collect();
         Ok(wait::until_healthy(&mut observer, &objects, Duration::from_secs(self.timeout), console).await?)
@@ -364,7 +392,7 @@ impl Watch {
                 "--self-heal and --auto-prune write by themselves, and --sync-policy is not automated";
             return Err(Failure::message(FailureKind::Usage, message).hint("add --sync-policy automated"));
         }
-        let mut application = self.sync.application();
+        let mut application = self.sync.application()?;
         if self.self_heal {
             // Healing takes back what others took.
             application.conflicts = Conflicts::Force;

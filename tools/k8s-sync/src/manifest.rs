@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::SyncError;
 
 /// Group and kind of an object; kinds of different groups are different kinds.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct GroupKind {
     /// The API group; empty for the core group.
     pub group: String,
@@ -40,7 +40,7 @@ impl GroupKind {
 }
 
 /// Which object: its kind, its namespace (none for the cluster's own) and its name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Identity {
     /// Group and kind.
     pub kind: GroupKind,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Resource, Resources};
 use crate::error::SyncError;
+use crate::ignore::Ignored;
 use crate::inventory::{self, PART_OF, Record, Scope};
 use crate::manifest::{GroupKind, Identity, Manifest, has_option};
 use crate::order;
@@ -18,7 +19,7 @@ use crate::sync::{Application, CONCURRENCY};
 const MANY: usize = 8;
 
 /// An object on its way into the cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Which.
     pub identity: Identity,
@@ -26,8 +27,12 @@ pub struct Wanted {
     pub object: Value,
     /// Where it is in the API.
     pub path: String,
-    /// Whether it is proved to be so already.
+    /// Whether it is proved, or was seen, to be so already.
     pub proven: bool,
+    /// A digest of all that was asked for.
+    pub digest: String,
+    /// What of it may be otherwise.
+    pub ignored: Ignored,
     pub(crate) step: usize,
 }
 
@@ -96,21 +101,25 @@ impl Application {
         live.extend(found.into_iter().map(|standing| (standing.identity(), standing)));
         refuse_what_others_have(&live, &parent.id())?;
         for wanted in &mut wanted {
-            let Some(standing) = live.get(&wanted.identity) else { continue };
-            if standing.autoscaled
+            let standing = live.get(&wanted.identity);
+            if standing.is_some_and(|standing| standing.autoscaled)
                 && let Some(spec) = wanted.object["spec"].as_object_mut()
             {
                 spec.remove("replicas");
             }
+            wanted.digest = proof::digest(&[&wanted.object.to_string(), &format!("{:?}", wanted.ignored)]);
+            let Some(standing) = standing else { continue };
             wanted.proven = !self.paranoid
                 && standing.set() == Some(&parent.id())
                 && record.as_ref().zip(standing.footprint.as_ref()).is_some_and(|(record, footprint)| {
-                    let proof = proof::of(&wanted.identity, &wanted.object, standing.uid(), footprint);
+                    let proof = proof::of(wanted, standing.uid(), footprint);
                     record.proofs.contains(&proof)
                 });
         }
         let leaving = self.leaving(members, &wanted)?;
-        Ok(Plan { wanted, live, leaving, scope, record })
+        let mut plan = Plan { wanted, live, leaving, scope, record };
+        self.ignore(cluster, &mut plan).await?;
+        Ok(plan)
     }
 
     /// Where each manifest's object is in the API.
@@ -149,8 +158,17 @@ impl Application {
                     return Err(SyncError::Manifest { place: manifest.place, problem });
                 }
                 let path = resource.object(&identity.namespace, &identity.name);
+                let ignored = Ignored::of(&identity, &object, &self.ignore)?;
                 kinds.insert(kind, resource);
-                wanted.push(Wanted { identity, object, path, proven: false, step });
+                wanted.push(Wanted {
+                    identity,
+                    object,
+                    path,
+                    proven: false,
+                    digest: String::new(),
+                    ignored,
+                    step,
+                });
             }
         }
         Ok(wanted)

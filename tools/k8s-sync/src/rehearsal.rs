@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
-use crate::cluster::{Apply, Cluster};
+use crate::cluster::{Cluster, Conflicts};
 use crate::diff;
 use crate::error::SyncError;
+use crate::manifest::has_option;
 use crate::plan::{Plan, Wanted};
 use crate::report::Change;
 use crate::sync::{Application, CONCURRENCY};
@@ -51,6 +52,34 @@ impl Application {
             .await
     }
 
+    /// Finds the objects that differ in nothing but what is ignored: they are left alone. The ignored fields of others
+    /// stay as they are in the cluster where `RespectIgnoreDifferences` is set.
+    pub(crate) async fn ignore(&self, cluster: &Cluster, plan: &mut Plan) -> Result<(), SyncError> {
+        let judged: Vec<(usize, Value, Outlook)> = {
+            let plan = &*plan;
+            let ignoring = plan.wanted.iter().enumerate().filter(|(_, wanted)| {
+                !wanted.proven && !wanted.ignored.is_empty() && plan.live.contains_key(&wanted.identity)
+            });
+            stream::iter(ignoring.map(|(index, wanted)| async move {
+                // Whose the ignored fields are is no question here.
+                let taking = Self { conflicts: Conflicts::Force, ..self.clone() };
+                let outlook = taking.look_ahead(cluster, plan, wanted).await?;
+                Ok::<_, SyncError>((index, cluster.get(&wanted.path).await?.unwrap_or_default(), outlook))
+            }))
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?
+        };
+        for (index, live, outlook) in judged {
+            let wanted = &mut plan.wanted[index];
+            wanted.proven = outlook.change == Change::Unchanged;
+            if self.respect_ignored || has_option(&wanted.object, "RespectIgnoreDifferences=true") {
+                wanted.ignored.keep_live(&mut wanted.object, &live);
+            }
+        }
+        Ok(())
+    }
+
     async fn look_ahead(
         &self,
         cluster: &Cluster,
@@ -66,7 +95,11 @@ impl Application {
             None => None,
         };
         // What can't be tried out before its namespace is there is shown as it is written.
-        let would_be = self.try_out(cluster, plan, wanted).await?.unwrap_or_else(|| wanted.object.clone());
+        let mut would_be =
+            self.try_out(cluster, plan, wanted).await?.unwrap_or_else(|| wanted.object.clone());
+        if let Some(live) = &live {
+            wanted.ignored.keep_live(&mut would_be, live);
+        }
         let change = match &live {
             None => Change::Created,
             Some(live) if diff::same(live, &would_be) => return Ok(unchanged),
@@ -82,15 +115,14 @@ impl Application {
         plan: &Plan,
         wanted: &Wanted,
     ) -> Result<Option<Value>, SyncError> {
-        let manager = self.manager();
-        let how = Apply { manager: &manager, conflicts: self.conflicts, dry_run: true };
-        match cluster.apply(&wanted.path, &wanted.object, how).await {
+        let standing = plan.live.get(&wanted.identity);
+        match self.put(cluster, &wanted.path, &wanted.object, standing, true).await {
             Err(SyncError::Refused { code: 404, .. })
                 if plan.brings_namespace(&wanted.identity.namespace) =>
             {
                 Ok(None)
             }
-            tried => tried.map(Some),
+            tried => tried.map(|tried| Some(tried.object)),
         }
     }
 }
@@ -152,9 +184,7 @@ mod tests {
         let wanted = |object: &Value| Wanted {
             identity: Identity::of(object),
             object: object.clone(),
-            path: String::new(),
-            proven: false,
-            step: 0,
+            ..Wanted::default()
         };
         shape(&wanted(a)) == shape(&wanted(b))
     }

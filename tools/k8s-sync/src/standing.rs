@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::inventory;
-use crate::manifest::Identity;
+use crate::manifest::{Identity, has_option};
 
 /// Where client-side apply keeps the whole manifest once more.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -58,6 +58,11 @@ impl Standing {
         self.object["metadata"]["uid"].as_str().unwrap_or_default()
     }
 
+    /// Whether fields of client-side apply have to become ours.
+    pub fn migrates(&self) -> bool {
+        self.client_side && !has_option(&self.object, "ClientSideApplyMigration=false")
+    }
+
     /// The ApplySet that it says it is a member of.
     pub fn set(&self) -> Option<&str> {
         inventory::membership(&self.object)
@@ -68,7 +73,12 @@ impl Standing {
 pub fn is_client_side(entry: &Value) -> bool {
     entry["operation"] == "Update"
         && entry["subresource"].is_null()
-        && entry["manager"].as_str().is_some_and(|manager| CLIENT_SIDE.contains(&manager))
+        && entry["manager"].as_str().is_some_and(is_client_side_manager)
+}
+
+/// Whether a manager's name is kubectl's from before server-side apply.
+pub fn is_client_side_manager(manager: &str) -> bool {
+    CLIENT_SIDE.contains(&manager)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, stream};
 
-use crate::cluster::{Apply, Cluster, Conflicts};
+use crate::cluster::{Cluster, Conflict, Conflicts};
 use crate::error::SyncError;
+use crate::ignore::Rule;
 use crate::inventory::{self, Parent};
 use crate::manifest::Identity;
 use crate::plan::{Leaving, Plan, Wanted, brings};
@@ -33,6 +34,10 @@ pub struct Application {
     pub conflicts: Conflicts,
     /// Whether the server tries out every object, whatever is proved.
     pub paranoid: bool,
+    /// Differences that are not to be seen.
+    pub ignore: Vec<Rule>,
+    /// Whether what is not to be seen is not to be written either.
+    pub respect_ignored: bool,
 }
 
 /// What became of an object, and what it says of our apply since.
@@ -44,6 +49,8 @@ pub struct Brought {
     pub uid: String,
     /// Its footprint.
     pub footprint: Option<String>,
+    /// Fields that were left to their managers.
+    pub yielded: Vec<Conflict>,
 }
 
 impl Application {
@@ -116,11 +123,13 @@ impl Application {
     ) -> Result<Brought, SyncError> {
         if let Some(standing) = standing.filter(|_| wanted.proven) {
             let (uid, footprint) = (standing.uid().to_owned(), standing.footprint.clone());
-            return Ok(Brought { change: Change::Unchanged, uid, footprint });
+            return Ok(Brought { change: Change::Unchanged, uid, footprint, yielded: Vec::new() });
         }
-        let manager = self.manager();
-        let how = Apply { manager: &manager, conflicts: self.conflicts, dry_run: false };
-        let applied = cluster.apply(&wanted.path, &wanted.object, how).await?;
+        if standing.is_some_and(Standing::migrates) {
+            self.migrate(cluster, &wanted.path).await?;
+        }
+        let applied = self.put(cluster, &wanted.path, &wanted.object, standing, false).await?;
+        let (yielded, applied) = (applied.yielded, applied.object);
         // A server-side apply that changes nothing leaves the resource version alone.
         let version = &applied["metadata"]["resourceVersion"];
         let change = match standing {
@@ -129,7 +138,8 @@ impl Application {
             Some(_) => Change::Configured,
         };
         let uid = applied["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        Ok(Brought { change, uid, footprint: inventory::footprint(&applied, &manager) })
+        let footprint = inventory::footprint(&applied, &self.manager());
+        Ok(Brought { change, uid, footprint, yielded })
     }
 
     /// Deletes a member, or does not, where it is no longer what was read.

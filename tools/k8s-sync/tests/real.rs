@@ -406,6 +406,148 @@ fn a_field_of_somebody_elses_is_named_and_left() {
 }
 
 #[test]
+fn a_field_of_somebody_elses_can_be_yielded() {
+    let app = Application::new();
+    let data = |first: &str, second: &str| {
+        format!("v1\nkind: ConfigMap\ndata: {{value: '{first}', other.key/x: '{second}'}}")
+    };
+    app.manifest("a", &data("1", "1").replace("/x", "_x"));
+    app.done("apply", &[]);
+    let theirs = r#"{"data": {"value": "theirs"}}"#;
+    app.kubectl(&[
+        "-n",
+        &app.namespace,
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "-p",
+        theirs,
+        "--field-manager=them",
+    ]);
+    app.manifest("a", &data("2", "2").replace("/x", "_x"));
+    app.done("apply", &["--yield-conflicts"]);
+    assert_eq!(app.value("a"), "theirs");
+    let other =
+        app.kubectl(&["-n", &app.namespace, "get", "configmap", "a", "-o", r"jsonpath={.data.other\.key_x}"]);
+    assert_eq!(other, "2");
+}
+
+#[test]
+fn what_kubectl_applied_on_the_client_side_becomes_ours() {
+    let app = Application::new();
+    let file = app.home.path().join("old.yml");
+    let text =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {value: old, forgotten: 'yes'}\n";
+    std::fs::write(&file, text).unwrap();
+    app.kubectl(&["-n", &app.namespace, "apply", "-f", file.to_str().unwrap()]);
+    app.manifest("a", "v1\nkind: Secret\nstringData: {value: new}");
+    assert_eq!(app.run("diff", &[]).status.code(), Some(1));
+    app.done("apply", &[]);
+    let secret =
+        app.kubectl(&["-n", &app.namespace, "get", "secret", "a", "-o", "json", "--show-managed-fields"]);
+    let secret: serde_json::Value = serde_json::from_str(&secret).unwrap();
+    assert_eq!(secret["data"], serde_json::json!({"value": "bmV3"}), "what Git does not have goes");
+    assert!(secret["metadata"]["annotations"].is_null(), "and so does the copy of the secret: {secret}");
+    assert!(!secret["metadata"]["managedFields"].to_string().contains("kubectl"), "{secret}");
+    assert_eq!(app.done("apply", &[]), [format!("unchanged Secret {}/a", app.namespace)]);
+}
+
+#[test]
+fn an_immutable_field_is_named_with_what_would_help() {
+    let app = Application::new();
+    app.manifest("a", "v1\nkind: Secret\nimmutable: true\nstringData: {value: first-password}");
+    app.done("apply", &[]);
+    app.manifest("a", "v1\nkind: Secret\nimmutable: true\nstringData: {value: second-password}");
+    let said = app.refused(2, "apply", &[]);
+    assert!(said.contains("data can't change") && said.contains("Replace=true,Force=true"), "{said}");
+    let deployment = |label: &str| {
+        app.manifest("web", &format!("apps/v1\nkind: Deployment\nspec: {{replicas: 0, selector: {{matchLabels: {{a: {label}}}}}, \
+            template: {{metadata: {{labels: {{a: {label}}}}}, spec: {{containers: [{{name: c, image: none.invalid/none}}]}}}}}}"));
+    };
+    app.remove("a");
+    deployment("b");
+    app.done("apply", &["--timeout", "0"]);
+    deployment("c");
+    let said = app.refused(2, "apply", &["--timeout", "0"]);
+    assert!(
+        said.contains("Deployment.apps") && said.contains("spec.selector can't change: field is immutable"),
+        "{said}"
+    );
+}
+
+#[test]
+fn ignored_differences_are_neither_seen_nor_made() {
+    let app = Application::new();
+    let map = |value: &str, other: &str, more: &str| {
+        app.manifest(
+            "a",
+            &format!("v1\nkind: ConfigMap\ndata: {{value: '{value}', other: '{other}'}}{more}"),
+        );
+    };
+    map("1", "1");
+    app.done("apply", &[]);
+    let theirs = r#"{"data": {"value": "theirs"}}"#;
+    app.kubectl(&[
+        "-n",
+        &app.namespace,
+        "patch",
+        "configmap",
+        "a",
+        "--type=merge",
+        "-p",
+        theirs,
+        "--field-manager=them",
+    ]);
+    let unchanged = [format!("unchanged ConfigMap {}/a", app.namespace)];
+    let rules = app.home.path().join("rules.yml");
+    for rule in
+        ["jsonPointers: [/data/value]", "jqPathExpressions: [.data.value]", "managedFieldsManagers: [them]"]
+    {
+        std::fs::write(&rules, format!("- kind: ConfigMap\n  {rule}\n")).unwrap();
+        let ignoring = ["--ignore-differences", rules.to_str().unwrap()];
+        assert_eq!(app.run("diff", &ignoring).status.code(), Some(0), "{rule}");
+        assert_eq!(app.done("apply", &ignoring), unchanged, "{rule}");
+        assert_eq!(app.value("a"), "theirs", "{rule}");
+    }
+    // With another difference the object is written: all of it, or all but what is ignored.
+    let ignoring = ["--ignore-differences", rules.to_str().unwrap()];
+    map("1", "2");
+    app.refused(2, "apply", &ignoring);
+    app.done("apply", &[&ignoring[..], &["--respect-ignore-differences"]].concat());
+    assert_eq!(app.value("a"), "theirs");
+    map("1", "3");
+    app.done("apply", &[&ignoring[..], &["--force-conflicts"]].concat());
+    assert_eq!(app.value("a"), "1");
+    std::fs::write(&rules, "- kind: ConfigMap\n  jqPathExpressions: ['.data | to_entries']\n").unwrap();
+    assert!(app.refused(2, "apply", &ignoring).contains("more of jq"));
+}
+
+#[test]
+fn a_definition_larger_than_an_annotation_may_be_is_applied() {
+    let app = Application::new();
+    let group = format!("{}.example.test", app.namespace);
+    let fields: Vec<String> = (0..3000)
+        .map(|number| {
+            format!("            field-{number}: {{type: string, description: '{}'}}\n", "x".repeat(100))
+        })
+        .collect();
+    let text = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: things.{group}}}\nspec:\n  \
+         group: {group}\n  scope: Namespaced\n  names: {{plural: things, singular: thing, kind: Thing}}\n  versions:\n  - name: v1\n    \
+         served: true\n    storage: true\n    schema:\n      openAPIV3Schema:\n        type: object\n        properties:\n          \
+         spec:\n           type: object\n           properties:\n{}",
+        fields.concat()
+    );
+    assert!(text.len() > 400_000);
+    std::fs::write(app.folder().join("crd.yml"), text).unwrap();
+    app.done("apply", &[]);
+    let again = app.done("apply", &[]);
+    app.kubectl(&["delete", "crd", &format!("things.{group}"), "--wait=false"]);
+    assert_eq!(again, [format!("unchanged CustomResourceDefinition.apiextensions.k8s.io things.{group}")]);
+}
+
+#[test]
 fn one_bad_manifest_keeps_all_from_being_applied() {
     let app = Application::new();
     app.config_map("a", "1");

@@ -93,6 +93,8 @@ pub enum Conflicts {
     Fail,
     /// They become ours.
     Force,
+    /// They are left as they are.
+    Yield,
 }
 
 /// A server-side apply.

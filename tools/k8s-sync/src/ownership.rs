@@ -1,0 +1,135 @@
+//! Whose a field is: ours by server-side apply, another manager's, or one that client-side apply left behind.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Apply, Cluster, Conflict, Conflicts};
+use crate::error::SyncError;
+use crate::fields;
+use crate::inventory;
+use crate::standing::{LAST_APPLIED, Standing, is_client_side, is_client_side_manager};
+use crate::sync::Application;
+
+/// How often fields are yielded, or an object is read again that changes under our hands.
+const ATTEMPTS: usize = 5;
+
+/// What an apply came to.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// The object since.
+    pub(crate) object: Value,
+    /// Fields that were left to their managers.
+    pub(crate) yielded: Vec<Conflict>,
+}
+
+impl Application {
+    /// Applies an object, or tries it out, with the fields of others taken, left or refused as the user says.
+    pub(crate) async fn put(
+        &self,
+        cluster: &Cluster,
+        path: &str,
+        object: &Value,
+        standing: Option<&Standing>,
+        dry_run: bool,
+    ) -> Result<Applied, SyncError> {
+        let manager = self.manager();
+        let mut how = Apply { manager: &manager, conflicts: self.conflicts, dry_run };
+        let mut yielded = Vec::new();
+        let mut object = std::borrow::Cow::Borrowed(object);
+        for _ in 0..ATTEMPTS {
+            let conflicts = match cluster.apply(path, &object, how).await {
+                Err(SyncError::Conflict { conflicts, .. }) if is_left_behind(standing, &conflicts) => {
+                    how.conflicts = Conflicts::Force;
+                    continue;
+                }
+                Err(SyncError::Conflict { conflicts, .. }) if self.conflicts == Conflicts::Yield => conflicts,
+                applied => return applied.map(|object| Applied { object, yielded }),
+            };
+            for conflict in conflicts {
+                if !fields::remove_named(object.to_mut(), &conflict.field) {
+                    return Err(SyncError::Conflict { object: path.to_owned(), conflicts: vec![conflict] });
+                }
+                yielded.push(conflict);
+            }
+        }
+        Err(SyncError::Unreachable(format!("{path} has other owners each time it is applied")))
+    }
+
+    /// Makes the fields that kubectl applied on the client side ours, so that those which Git no longer has go away, as
+    /// `kubectl apply --server-side` does (client-go's csaupgrade). The copy of the manifest goes, too.
+    pub(crate) async fn migrate(&self, cluster: &Cluster, path: &str) -> Result<(), SyncError> {
+        let manager = self.manager();
+        for _ in 0..ATTEMPTS {
+            let Some(live) = cluster.get(path).await? else { return Ok(()) };
+            let Some(operations) = migration(&live, &manager) else { return Ok(()) };
+            match cluster.patch(path, &operations, &manager).await {
+                Err(SyncError::Refused { code: 409, .. }) => {}
+                patched => return patched.map(drop),
+            }
+        }
+        Err(SyncError::Unreachable(format!("{path} changes too fast to be migrated")))
+    }
+}
+
+/// Whether the fields are those of client-side apply, which become ours when the object is written.
+fn is_left_behind(standing: Option<&Standing>, conflicts: &[Conflict]) -> bool {
+    standing.is_some_and(Standing::migrates)
+        && conflicts.iter().all(|conflict| is_client_side_manager(&conflict.manager))
+}
+
+/// The JSON patch that turns the entries of client-side apply into ours; none where there are none.
+fn migration(live: &Value, manager: &str) -> Option<Value> {
+    let entries = live["metadata"]["managedFields"].as_array()?;
+    let (old, mut kept): (Vec<Value>, Vec<Value>) = entries.iter().cloned().partition(is_client_side);
+    let newest = old.last()?;
+    let mut ours = inventory::entry(live, manager).cloned().unwrap_or_else(|| {
+        json!({"manager": manager, "operation": "Apply", "apiVersion": newest["apiVersion"], "time": newest["time"],
+            "fieldsType": "FieldsV1", "fieldsV1": {}})
+    });
+    kept.retain(|entry| inventory::entry(live, manager) != Some(entry));
+    for entry in &old {
+        fields::union(&mut ours["fieldsV1"], &entry["fieldsV1"]);
+    }
+    // Not a field of the manifest's; removing it by hand keeps a later apply from owning it.
+    if let Some(owned) = ours["fieldsV1"]["f:metadata"]["f:annotations"].as_object_mut() {
+        owned.shift_remove(&format!("f:{LAST_APPLIED}"));
+    }
+    kept.push(ours);
+    let mut operations = vec![
+        json!({"op": "replace", "path": "/metadata/managedFields", "value": kept}),
+        // The server refuses the patch (409) if the object has changed since.
+        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}),
+    ];
+    if live["metadata"]["annotations"][LAST_APPLIED].is_string() {
+        let path = format!("/metadata/annotations/{}", LAST_APPLIED.replace('/', "~1"));
+        operations.push(json!({"op": "remove", "path": path}));
+    }
+    Some(Value::Array(operations))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_client_side_apply_become_ours() {
+        let of = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "time": "t", "fieldsV1": fields});
+        let theirs = of("them", "Update", json!({"f:x": {}}));
+        let annotations = json!({"f:annotations": {format!("f:{LAST_APPLIED}"): {}, "f:a": {}}});
+        let kubectl = of(
+            "kubectl-client-side-apply",
+            "Update",
+            json!({"f:data": {"f:a": {}}, "f:metadata": annotations}),
+        );
+        let us = of("us", "Apply", json!({"f:data": {"f:b": {}}}));
+        let live = json!({"metadata": {"resourceVersion": "7", "annotations": {LAST_APPLIED: "{}"}, "managedFields": [theirs, kubectl, us]}});
+        let patch = migration(&live, "us").unwrap();
+        assert_eq!(patch[0]["value"][0], theirs);
+        let ours = json!({"f:data": {"f:a": {}, "f:b": {}}, "f:metadata": {"f:annotations": {"f:a": {}}}});
+        assert_eq!((&patch[0]["value"][1]["fieldsV1"], &patch[0]["value"][2]), (&ours, &Value::Null));
+        assert_eq!(
+            patch[2]["path"],
+            "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"
+        );
+        assert_eq!(migration(&json!({"metadata": {"managedFields": [theirs]}}), "us"), None);
+    }
+}
