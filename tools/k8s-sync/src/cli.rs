@@ -1,6 +1,6 @@
 //! The command line of k8s-sync, and the only place that reads the environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,10 @@ use crate::ignore;
 use crate::manifest::{Identity, Manifest};
 use crate::observe::Observer;
 use crate::plan::Plan;
+use crate::plan_file::{PlanFile, Source};
+use crate::rehearsal::Outlook;
 use crate::report::{self, Tally};
+use crate::rollback::Journal;
 use crate::source::{Checkout, read_files};
 use crate::sync::Application;
 use crate::wait;
@@ -156,6 +159,14 @@ struct Sync {
     #[arg(long, help_heading = "Sync")]
     paranoid: bool,
 
+    /// With diff: write the plan there. With apply: do exactly what that plan says, or nothing
+    #[arg(long, value_name = "FILE", help_heading = "Sync")]
+    plan: Option<PathBuf>,
+
+    /// Give the fields that were changed their values back where the sync fails or an object is not healthy in time
+    #[arg(long, help_heading = "Sync")]
+    rollback_on_failure: bool,
+
     /// Let the server try everything out, and write nothing
     #[arg(short = 'n', long, help_heading = "Sync")]
     dry_run: bool,
@@ -222,11 +233,14 @@ impl Program for Cli {
         }
         let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
         runtime.block_on(async {
-            match &self.command {
-                Verb::Health(health) => print_health(health, io),
+            match self.command {
+                Verb::Health(health) => print_health(&health, io),
                 Verb::Application(watch) => watch.print_application(io),
                 Verb::Diff(sync) => sync.diff(io).await,
-                Verb::Apply(sync) => sync.apply(self.output, io).await,
+                Verb::Apply(mut sync) => {
+                    let made = sync.follow_plan()?;
+                    sync.apply(self.output, made, io).await
+                }
                 Verb::Wait(sync) => sync.wait(self.output, io).await,
                 Verb::Watch(watch) => watch.run(self.output, io).await,
             }
@@ -265,6 +279,7 @@ impl Sync {
             paranoid: self.paranoid,
             ignore: self.ignore()?,
             respect_ignored: self.respect_ignore_differences,
+            journal: self.rollback_on_failure.then(Journal::default),
         })
     }
 
@@ -295,23 +310,61 @@ impl Sync {
         Ok(Checkout::new(url, self.revision.clone(), &self.path, settings, cache))
     }
 
-    fn manifests(&self) -> Result<Vec<Manifest>, Failure> {
-        match &self.file {
-            Some(file) => Ok(read_files(file)?),
-            None => Ok(self.checkout()?.read()?.1),
+    /// The manifests, and the commit that they are of where they come from a repository.
+    fn manifests(&self) -> Result<(Option<String>, Vec<Manifest>), Failure> {
+        if let Some(file) = &self.file {
+            return Ok((None, read_files(file)?));
         }
+        let (commit, manifests) = self.checkout()?.read()?;
+        Ok((Some(commit.to_string()), manifests))
     }
 
-    async fn plan(&self, cluster: &Cluster) -> Result<Plan, Failure> {
+    /// Reads the plan that is to be applied, and takes the source from it where none is given.
+    fn follow_plan(&mut self) -> Result<Option<PlanFile>, Failure> {
+        let Some(path) = &self.plan else { return Ok(None) };
+        let made = PlanFile::read(path)?;
+        if self.file.is_none() && self.repo.is_none() {
+            self.file.clone_from(&made.source.file);
+            self.repo.clone_from(&made.source.repo);
+            self.path.clone_from(&made.source.path);
+        }
+        if let (None, Some(commit)) = (&self.file, &made.source.commit) {
+            self.revision.clone_from(commit);
+        }
+        Ok(Some(made))
+    }
+
+    /// A plan as a file has it.
+    fn plan_file(
+        &self,
+        plan: &Plan,
+        outlooks: &[Outlook],
+        commit: Option<String>,
+    ) -> Result<PlanFile, Failure> {
+        let source = Source {
+            file: self.file.clone().map(|file| {
+                if file == Path::new("-") { file } else { std::path::absolute(&file).unwrap_or(file) }
+            }),
+            repo: self.repo.as_deref().map(step::without_credentials),
+            path: self.path.clone(),
+            commit,
+        };
+        Ok(PlanFile::of(&self.application()?, plan, outlooks, source))
+    }
+
+    async fn plan(&self, cluster: &Cluster) -> Result<(Plan, Option<String>), Failure> {
         // Before the cluster is asked for anything: a source that can't be read prunes nothing.
-        let manifests = self.manifests()?;
-        Ok(self.application()?.plan(cluster, &mut Resources::default(), manifests).await?)
+        let (commit, manifests) = self.manifests()?;
+        Ok((self.application()?.plan(cluster, &mut Resources::default(), manifests).await?, commit))
     }
 
     async fn diff(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let cluster = self.cluster().await?;
-        let plan = self.plan(&cluster).await?;
+        let (plan, commit) = self.plan(&cluster).await?;
         let outlooks = self.application()?.compare(&cluster, &plan).await?;
+        if let Some(file) = &self.plan {
+            self.plan_file(&plan, &outlooks, commit)?.write(file)?;
+        }
         let mut differs = false;
         for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
             let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
@@ -328,10 +381,39 @@ impl Sync {
         Ok(if differs { ExitStatus::No } else { ExitStatus::Done })
     }
 
-    async fn apply(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+    /// Writes the plan, and waits for health.
+    async fn write(
+        &self,
+        application: &Application,
+        cluster: &Cluster,
+        plan: &Plan,
+        tally: &mut Tally,
+        format: Format,
+        io: &mut Io,
+    ) -> Result<(), Failure> {
+        let out = &mut io.out;
+        application
+            .carry_out(cluster, plan, |change, identity| {
+                tally.add(change);
+                report::object(out, format, change, identity)
+            })
+            .await?;
+        io.out.flush()?;
+        if self.timeout > 0 {
+            self.until_healthy(cluster, plan, &io.console).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &self,
+        format: Format,
+        made: Option<PlanFile>,
+        io: &mut Io,
+    ) -> Result<ExitStatus, Failure> {
         let cluster = self.cluster().await?;
         let application = self.application()?;
-        let plan = self.plan(&cluster).await?;
+        let (plan, commit) = self.plan(&cluster).await?;
         let mut tally = Tally::default();
         if self.dry_run {
             let outlooks = application.compare(&cluster, &plan).await?;
@@ -346,17 +428,19 @@ impl Sync {
             report::summary(&mut io.out, format, tally, cluster.requests(), false, None)?;
             return Ok(ExitStatus::Done);
         }
-        application.validate(&cluster, &plan).await?;
-        let out = &mut io.out;
-        application
-            .carry_out(&cluster, &plan, |change, identity| {
-                tally.add(change);
-                report::object(out, format, change, identity)
-            })
-            .await?;
-        io.out.flush()?;
-        if self.timeout > 0 {
-            self.until_healthy(&cluster, &plan, &io.console).await?;
+        match made {
+            // Comparing tries everything out, too.
+            Some(made) => {
+                let outlooks = application.compare(&cluster, &plan).await?;
+                made.holds(&self.plan_file(&plan, &outlooks, commit)?)?;
+            }
+            None => application.validate(&cluster, &plan).await?,
+        }
+        if let Err(failure) = self.write(&application, &cluster, &plan, &mut tally, format, io).await {
+            return Err(match &application.journal {
+                Some(journal) => roll_back(&application, &cluster, &plan, journal, failure, io).await,
+                None => failure,
+            });
         }
         report::summary(
             &mut io.out,
@@ -371,7 +455,7 @@ impl Sync {
 
     async fn wait(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
         let cluster = self.cluster().await?;
-        let plan = self.plan(&cluster).await?;
+        let (plan, _) = self.plan(&cluster).await?;
         self.until_healthy(&cluster, &plan, &io.console).await?;
         report::summary(&mut io.out, format, Tally::default(), cluster.requests(), true, Some(true))?;
         Ok(ExitStatus::Done)
@@ -382,6 +466,26 @@ impl Sync {
         let mut observer = Observer::start(cluster, &lists, &labels);
         let objects: Vec<Identity> = plan.wanted.iter().map(|wanted| wanted.identity.clone()).collect();
         Ok(wait::until_healthy(&mut observer, &objects, Duration::from_secs(self.timeout), console).await?)
+    }
+}
+
+/// Takes back what was changed; the failure that led to it, with what became of that.
+async fn roll_back(
+    application: &Application,
+    cluster: &Cluster,
+    plan: &Plan,
+    journal: &Journal,
+    failure: Failure,
+    io: &Io,
+) -> Failure {
+    let mut objects = 0_usize;
+    let tell = |identity: &Identity| {
+        objects += 1;
+        io.console.note(format!("rolled back {identity}"));
+    };
+    match application.roll_back(cluster, plan, journal, tell).await {
+        Ok(()) => failure.context(format!("rolled back {objects} objects")),
+        Err(error) => failure.context(format!("could not roll back everything ({error})")),
     }
 }
 

@@ -16,6 +16,17 @@ pub enum SyncError {
         #[source]
         cause: std::io::Error,
     },
+    /// A file that can't be written.
+    #[error("can't write {path}: {cause}")]
+    Unwritable {
+        /// Which.
+        path: String,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// A plan that was made for another world.
+    #[error("the plan does not hold any more: {0}; nothing is applied")]
+    PlanOutdated(String),
     /// A document that is not a manifest.
     #[error("{place}: {problem}")]
     Manifest {
@@ -160,6 +171,7 @@ impl SyncError {
             Self::TooMuchPruned { .. }
             | Self::Shared { .. }
             | Self::TakenOver { .. }
+            | Self::PlanOutdated(_)
             | Self::NamespaceInUse(_)
             | Self::Hook { .. }
             | Self::UnknownKind { .. }
@@ -167,6 +179,7 @@ impl SyncError {
             | Self::Conflict { .. }
             | Self::Immutable { .. }
             | Self::Degraded { .. } => FailureKind::Refused,
+            Self::Unwritable { .. } => FailureKind::Output,
             Self::Answer { .. } | Self::Git(_) | Self::Remote(_) => FailureKind::Internal,
         }
     }
@@ -177,6 +190,9 @@ impl SyncError {
             Self::TooMuchPruned { .. } => "--max-prune 100 allows it, if that is what you want",
             Self::Shared { .. } => {
                 "take it out of one of the two, or remove its label applyset.kubernetes.io/part-of to hand it over"
+            }
+            Self::PlanOutdated(_) => {
+                "look at the differences again: `k8s-sync diff --plan FILE` makes a new one"
             }
             Self::TakenOver { .. } => {
                 "remove the parent's annotation applyset.kubernetes.io/tooling to take the set back"

@@ -51,12 +51,12 @@ impl<'a> Run<'a> {
             run: Some(mark()),
             version: known.version,
         };
-        let version = match self.write(cluster, &marked).await {
+        let version = match write(self.application, cluster, &marked).await {
             // Somebody was faster: another run of the same application is at work.
             Err(SyncError::Refused { code: 409, .. }) => {
                 self.alone = false;
                 marked.version.clear();
-                self.write(cluster, &marked).await?
+                write(self.application, cluster, &marked).await?
             }
             written => written?,
         };
@@ -80,13 +80,13 @@ impl<'a> Run<'a> {
         if self.alone {
             record.proofs.clone_from(&self.proofs);
         }
-        match self.write(cluster, &record).await {
+        match write(self.application, cluster, &record).await {
             Err(SyncError::Refused { code: 409, .. }) => {
                 record.proofs = Proofs::default();
                 record.version.clear();
                 // What the other run needs stays named.
                 record.scope = self.plan.scope.clone();
-                self.write(cluster, &record).await.map(drop)
+                write(self.application, cluster, &record).await.map(drop)
             }
             written => written.map(drop),
         }
@@ -104,14 +104,24 @@ impl<'a> Run<'a> {
             namespaces: wanted.iter().map(|object| object.identity.namespace.clone()).chain(own).collect(),
         }
     }
+}
 
-    async fn write(&self, cluster: &Cluster, record: &Record) -> Result<String, SyncError> {
-        let parent = self.application.parent();
-        let manager = self.application.manager();
-        let how = Apply { manager: &manager, conflicts: Conflicts::Force, dry_run: false };
-        let written = cluster.apply(&parent.path(), &parent.object(record), how).await?;
-        Ok(written["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned())
-    }
+/// Forgets what is proved: the objects go another way than this plan's.
+pub(crate) async fn forget(
+    application: &Application,
+    cluster: &Cluster,
+    plan: &Plan,
+) -> Result<(), SyncError> {
+    let record = Record { scope: plan.scope.clone(), ..Record::default() };
+    write(application, cluster, &record).await.map(drop)
+}
+
+async fn write(application: &Application, cluster: &Cluster, record: &Record) -> Result<String, SyncError> {
+    let parent = application.parent();
+    let manager = application.manager();
+    let how = Apply { manager: &manager, conflicts: Conflicts::Force, dry_run: false };
+    let written = cluster.apply(&parent.path(), &parent.object(record), how).await?;
+    Ok(written["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned())
 }
 
 /// A mark that no other run has: two writes are never the same.

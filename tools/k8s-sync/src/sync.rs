@@ -1,5 +1,6 @@
 //! One sync: what was planned and tried out is applied in order, and what Git no longer has is pruned.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, stream};
@@ -11,6 +12,7 @@ use crate::inventory::{self, Parent};
 use crate::manifest::Identity;
 use crate::plan::{Leaving, Plan, Wanted, brings};
 use crate::report::Change;
+use crate::rollback::Journal;
 use crate::run::Run;
 use crate::standing::Standing;
 
@@ -38,6 +40,8 @@ pub struct Application {
     pub ignore: Vec<Rule>,
     /// Whether what is not to be seen is not to be written either.
     pub respect_ignored: bool,
+    /// Where what is changed is kept as it was, if it may have to go back.
+    pub journal: Option<Journal>,
 }
 
 /// What became of an object, and what it says of our apply since.
@@ -87,15 +91,32 @@ impl Application {
             if !step.iter().any(|object| brings(&object.identity, &self.namespace)) {
                 run.begin(cluster).await?;
             }
+            let failed = Cell::new(false);
+            let stop = &failed;
             let mut brought = stream::iter(step.iter().map(|wanted| async move {
-                (wanted, self.bring(cluster, plan.live.get(&wanted.identity), wanted).await)
+                // After a failure nothing new begins, and what is under way ends: nobody is left to wonder.
+                if stop.get() {
+                    return None;
+                }
+                let result = self.bring(cluster, plan.live.get(&wanted.identity), wanted).await;
+                stop.set(stop.get() || result.is_err());
+                Some((wanted, result))
             }))
             .buffered(CONCURRENCY);
-            while let Some((wanted, result)) = brought.next().await {
-                let brought = result?;
-                tell(brought.change, &wanted.identity)?;
-                run.keep(wanted, &brought);
-                footprints.insert(wanted.identity.clone(), brought.footprint);
+            let mut failure = None;
+            while let Some(ended) = brought.next().await {
+                let Some((wanted, result)) = ended else { continue };
+                match result {
+                    Ok(brought) => {
+                        tell(brought.change, &wanted.identity)?;
+                        run.keep(wanted, &brought);
+                        footprints.insert(wanted.identity.clone(), brought.footprint);
+                    }
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+            if let Some(error) = failure {
+                return Err(error.into());
             }
         }
         // What is of one kind may go at once.
@@ -125,6 +146,9 @@ impl Application {
             let (uid, footprint) = (standing.uid().to_owned(), standing.footprint.clone());
             return Ok(Brought { change: Change::Unchanged, uid, footprint, yielded: Vec::new() });
         }
+        if let Some(journal) = &self.journal {
+            journal.keep(cluster, &wanted.path, wanted.kind()).await?;
+        }
         if standing.is_some_and(Standing::migrates) {
             self.migrate(cluster, &wanted.path).await?;
         }
@@ -146,6 +170,9 @@ impl Application {
     ///
     /// Its status may have moved meanwhile: then it is read again, and goes if it still is the same member.
     async fn prune(&self, cluster: &Cluster, leaving: &Leaving) -> Result<bool, SyncError> {
+        if let Some(journal) = &self.journal {
+            journal.keep(cluster, &leaving.path, leaving.kind()).await?;
+        }
         let manager = self.manager();
         let mut object = leaving.object.clone();
         for _ in 0..PRUNE_ATTEMPTS {
@@ -153,8 +180,7 @@ impl Application {
                 Err(SyncError::Refused { code: 409, .. }) => {}
                 ended => return ended.map(|()| true),
             }
-            let kind = |field: &str| leaving.object[field].as_str().unwrap_or_default();
-            match cluster.get_metadata(&leaving.path, (kind("apiVersion"), kind("kind"))).await? {
+            match cluster.get_metadata(&leaving.path, leaving.kind()).await? {
                 Some(now) if now["metadata"]["uid"] == leaving.object["metadata"]["uid"] => {
                     let standing = Standing::of(now, &manager);
                     if !self.may_prune(&standing) {

@@ -479,11 +479,8 @@ fn an_immutable_field_is_named_with_what_would_help() {
 #[test]
 fn ignored_differences_are_neither_seen_nor_made() {
     let app = Application::new();
-    let map = |value: &str, other: &str, more: &str| {
-        app.manifest(
-            "a",
-            &format!("v1\nkind: ConfigMap\ndata: {{value: '{value}', other: '{other}'}}{more}"),
-        );
+    let map = |value: &str, other: &str| {
+        app.manifest("a", &format!("v1\nkind: ConfigMap\ndata: {{value: '{value}', other: '{other}'}}"));
     };
     map("1", "1");
     app.done("apply", &[]);
@@ -545,6 +542,76 @@ fn a_definition_larger_than_an_annotation_may_be_is_applied() {
     let again = app.done("apply", &[]);
     app.kubectl(&["delete", "crd", &format!("things.{group}"), "--wait=false"]);
     assert_eq!(again, [format!("unchanged CustomResourceDefinition.apiextensions.k8s.io things.{group}")]);
+}
+
+const DEGRADING: &str = "apps/v1\nkind: Deployment\nspec: {replicas: 1, progressDeadlineSeconds: 1, selector: {matchLabels: {a: b}}, \
+    template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: none.invalid/none}]}}}";
+
+#[test]
+fn what_was_changed_goes_back_when_an_object_degrades() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.config_map("b", "1");
+    app.done("apply", &["--prune"]);
+    app.kubectl(&["-n", &app.namespace, "create", "configmap", "theirs", "--from-literal=value=theirs"]);
+    app.config_map("a", "2");
+    app.config_map("c", "1");
+    app.config_map("theirs", "ours");
+    app.remove("b");
+    app.manifest("web", DEGRADING);
+    let said = app.refused(2, "apply", &["--prune", "--force-conflicts", "--rollback-on-failure"]);
+    assert!(said.contains("Degraded") || said.contains("degraded"), "{said}");
+    assert!(said.contains("rolled back"), "{said}");
+    assert_eq!(app.config_maps(), ["a", "b", "theirs"]);
+    assert_eq!(["a", "b", "theirs"].map(|name| app.value(name)), ["1", "1", "theirs"]);
+    let deployments = app.kubectl(&["-n", &app.namespace, "get", "deployments", "-o", "name"]);
+    assert_eq!(deployments, "");
+    // What was proved of the new state is not believed of the old one.
+    for name in ["web", "c", "theirs"] {
+        app.remove(name);
+    }
+    app.config_map("a", "1");
+    app.config_map("b", "1");
+    app.done("apply", &[]);
+    assert_eq!(app.value("a"), "1");
+}
+
+#[test]
+fn a_plan_is_applied_as_it_is_or_not_at_all() {
+    let app = Application::new();
+    let plan = app.home.path().join("plan.json");
+    let planned = ["--prune", "--plan", plan.to_str().unwrap()];
+    app.config_map("a", "1");
+    app.manifest("s", "v1\nkind: Secret\nstringData: {key: first-password}");
+    assert_eq!(app.run("diff", &planned).status.code(), Some(1));
+    let text = std::fs::read_to_string(&plan).unwrap();
+    assert!(!text.contains("password") && !text.contains("Zmlyc3Q"), "{text}");
+    assert!(app.config_maps().is_empty());
+    // The plan knows where its manifests are.
+    let mut command = app.home.tool("k8s-sync");
+    command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).args([
+        "apply",
+        "app",
+        "--dest-namespace",
+        &app.namespace,
+    ]);
+    let output = command.args(planned).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(app.value("a"), "1");
+
+    let replan = || assert_eq!(app.run("diff", &planned).status.code(), Some(1));
+    app.config_map("a", "2");
+    replan();
+    app.config_map("a", "3");
+    assert!(app.refused(2, "apply", &planned).contains("a's manifest is another one"));
+    replan();
+    let theirs = r#"{"metadata": {"annotations": {"theirs": "1"}}}"#;
+    app.kubectl(&["-n", &app.namespace, "patch", "configmap", "a", "--type=merge", "-p", theirs]);
+    assert!(app.refused(2, "apply", &planned).contains("a has changed in the cluster"));
+    replan();
+    app.config_map("b", "1");
+    assert!(app.refused(2, "apply", &planned).contains("b would be created, too"));
+    assert_eq!(app.value("a"), "1");
 }
 
 #[test]
