@@ -233,6 +233,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn googles_key_is_for_googles_registries_alone() {
+        let sources = Sources { google_key: Some(Secret::new("{}")), ..Sources::default() };
+        for registry in ["gcr.io", "eu.gcr.io", "europe-docker.pkg.dev"] {
+            assert_eq!(sources.for_registry(registry).await.unwrap().unwrap().username, "_json_key");
+        }
+        for registry in ["notgcr.io", "gcr.io.test", "pkg.dev.test"] {
+            assert!(sources.for_registry(registry).await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test]
     async fn a_broken_file_is_named_without_its_content() {
         let error =
             sources(r#"{"auths": {"x": {"auth": "c2VjcmV0"#).for_registry("x").await.unwrap_err().to_string();

@@ -136,9 +136,18 @@ impl PushError {
         Self::File { path: path.display().to_string(), cause: cause.to_string() }
     }
 
-    /// Whether the registry could not prove who it is, which no retry mends.
+    /// Whether one of the two sides could not prove who it is, which no retry mends.
     pub fn is_about_certificates(&self) -> bool {
-        matches!(self, Self::Unreachable { message, .. } | Self::NoEngine(message) if message.contains("certificate"))
+        let about = matches!(self, Self::Unreachable { message, .. } | Self::NoEngine(message) if message.contains("certificate"));
+        about || self.wants_a_client_certificate()
+    }
+
+    /// Whether the registry wants a client certificate, or another one: it says so by a TLS alert (RFC 8446, 6.2).
+    fn wants_a_client_certificate(&self) -> bool {
+        const ALERTS: [&str; 4] =
+            ["BadCertificate", "CertificateRequired", "CertificateUnknown", "UnknownCA"];
+        matches!(self, Self::Unreachable { message, .. }
+            if ALERTS.iter().any(|alert| message.contains(&format!("fatal alert: {alert}"))))
     }
 
     fn kind(&self) -> FailureKind {
@@ -154,6 +163,7 @@ impl PushError {
             | Self::NoImage(_)
             | Self::Archive { .. }
             | Self::Mismatch { .. } => FailureKind::Input,
+            _ if self.wants_a_client_certificate() => FailureKind::Auth,
             _ if self.is_about_certificates() => FailureKind::Refused,
             Self::NoEngine(_)
             | Self::Unreachable { .. }
@@ -185,6 +195,9 @@ impl PushError {
             Self::Unauthorized { .. } => {
                 "set IMGPUSH_USERNAME and IMGPUSH_PASSWORD, or CI_REGISTRY_USER and CI_REGISTRY_PASSWORD for \
                  CI_REGISTRY, or `docker login`"
+            }
+            _ if self.wants_a_client_certificate() => {
+                "--client-cert and --client-key, or docker's certs.d, hold what this registry asks for"
             }
             Self::Unreachable { message, .. } if message.contains("certificate") => {
                 "--ca-file FILE or IMGPUSH_CA_FILE names the registry's own CA"
