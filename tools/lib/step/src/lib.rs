@@ -14,6 +14,7 @@ mod exit_status;
 mod failure;
 mod interrupt;
 mod manual;
+mod markdown;
 mod output;
 mod program;
 mod records;

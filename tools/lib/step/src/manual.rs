@@ -1,4 +1,4 @@
-//! The man page and the shell completions, from the same declaration as `--help`.
+//! The man page, the page in Markdown and the shell completions, from the same declaration as `--help`.
 
 use std::io::{self, Write};
 
@@ -7,21 +7,23 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::{ExitStatus, Failure, FailureKind, Records};
+use crate::{ExitStatus, Failure, FailureKind, Records, markdown};
 
 /// What `--generate` can print.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Page {
     Man,
+    Markdown,
     Completions(Shell),
 }
 
 impl Page {
-    pub(crate) const NAMES: &str = "man, complete-bash, complete-zsh, complete-fish";
+    pub(crate) const NAMES: &str = "man, markdown, complete-bash, complete-zsh, complete-fish";
 
     pub(crate) fn named(name: &str) -> Result<Self, Failure> {
         match name {
             "man" => Ok(Self::Man),
+            "markdown" => Ok(Self::Markdown),
             "complete-bash" => Ok(Self::Completions(Shell::Bash)),
             "complete-zsh" => Ok(Self::Completions(Shell::Zsh)),
             "complete-fish" => Ok(Self::Completions(Shell::Fish)),
@@ -36,6 +38,7 @@ impl Page {
             Self::Man => man_page(command, &mut text).map_err(|error| {
                 Failure::new(FailureKind::Internal, error).context("can't make the man page")
             })?,
+            Self::Markdown => text.extend(markdown::page(command).bytes()),
             Self::Completions(shell) => {
                 let name = command.get_name().to_owned();
                 clap_complete::generate(shell, &mut command, name, &mut text);
