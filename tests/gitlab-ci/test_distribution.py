@@ -1,0 +1,122 @@
+"""What users get: archives, a Debian package and an image, made twice from the same tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tarfile
+import tempfile
+import unittest
+from pathlib import Path
+
+from project import TOOLS_IMAGE, distribution, load_tools_image
+from services import ENGINE
+from workshop import TOOLS
+
+LARGEST_IMAGE = 40_000_000
+
+
+class Distribution(unittest.TestCase):
+    """scripts/dist, for this machine."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        holder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(holder.cleanup)
+        cls.folder = Path(holder.name) / "first"
+        distribution(cls.folder)
+
+    def file(self, pattern: str) -> Path:
+        """The one file of this name."""
+        (found,) = self.folder.glob(pattern)
+        return found
+
+    def test_twice_the_same(self) -> None:
+        again = self.folder.parent / "second"
+        distribution(again)
+        self.assertEqual((self.folder / "SHA256SUMS").read_text(), (again / "SHA256SUMS").read_text())
+        self.assertEqual(len((again / "SHA256SUMS").read_text().splitlines()), 3)
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=again, check=True)
+
+    def test_the_archive_has_binaries_pages_and_completions(self) -> None:
+        with tarfile.open(self.file("*.tar.gz")) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        for tool in TOOLS:
+            wanted = {
+                f"bin/{tool}",
+                f"share/man/man1/{tool}.1",
+                f"share/bash-completion/completions/{tool}",
+                f"share/zsh/site-functions/_{tool}",
+                f"share/fish/vendor_completions.d/{tool}.fish",
+            }
+            self.assertLessEqual(wanted, names)
+
+    def test_the_package_installs(self) -> None:
+        root = self.folder.parent / "root"
+        subprocess.run(["dpkg-deb", "--extract", self.file("*.deb"), root], check=True)
+        for tool in TOOLS:
+            done = subprocess.run([root / "usr/bin" / tool, "--version"], capture_output=True, text=True, check=True)
+            self.assertTrue(done.stdout.startswith(f"{tool} "))
+            self.assertTrue((root / f"usr/share/man/man1/{tool}.1.gz").exists())
+        described = subprocess.run(
+            ["dpkg-deb", "--field", self.file("*.deb"), "Package", "Architecture"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertIn("Package: gitops-steps", described.stdout)
+
+    def test_the_image_is_small(self) -> None:
+        self.assertLess(self.file("*-image.tar").stat().st_size, LARGEST_IMAGE)
+
+
+class Image(unittest.TestCase):
+    """The image, in an engine."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.engine = ENGINE.up()
+        load_tools_image(cls.engine)
+
+    def docker(self, *words: str) -> str:
+        """Runs the engine's client."""
+        done = subprocess.run(
+            [self.engine["DOCKER"], *words],
+            env={**os.environ, **self.engine},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def test_nobody_is_root_and_the_tools_run(self) -> None:
+        script = "id -u; for tool in $TOOLS docker-credential-gcr; do command -v $tool; done; imgtag --version; mktemp"
+        said = self.docker(
+            "run", "--rm", "--env", f"TOOLS={' '.join(TOOLS)}", TOOLS_IMAGE, "sh", "-euc", script
+        ).splitlines()
+        self.assertEqual(said[0], "65532")
+        self.assertEqual(said[1:8], [f"/usr/local/bin/{tool}" for tool in (*TOOLS, "docker-credential-gcr")])
+
+    def test_a_repository_of_another_user_is_read(self) -> None:
+        script = "imgtag -C /project --length 12"
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            git = ["git", "-C", folder, "-c", "user.name=nobody", "-c", "user.email=nobody@example.invalid"]
+            subprocess.run([*git, "init", "-q"], check=True)
+            subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Start"], check=True)
+            commit = subprocess.run([*git, "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True, check=True).stdout
+            said = self.docker("run", "--rm", "--volume", f"{folder}:/project:ro", TOOLS_IMAGE, "sh", "-euc", script)
+        self.assertEqual(said.strip(), commit[:12])
+
+    def test_labels_say_what_it_is(self) -> None:
+        described = json.loads(self.docker("image", "inspect", TOOLS_IMAGE))[0]
+        labels = described["Config"]["Labels"]
+        self.assertEqual(labels["org.opencontainers.image.title"], "gitops-steps")
+        self.assertRegex(labels["org.opencontainers.image.revision"], r"^[0-9a-f]{40}$")
+        self.assertEqual(described["Architecture"], {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()])
+
+
+if __name__ == "__main__":
+    unittest.main()
