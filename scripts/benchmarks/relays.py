@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import subprocess
@@ -20,6 +21,7 @@ class Relays:
             command = [sys.executable, ROOT / "tests/relay/relay.py", "--to", address, "--delay-ms", str(delay)]
             running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             self._running[name] = running
+            atexit.register(running.kill)  # where the comparison ends early
             self.ports[name] = json.loads(running.stdout.readline())["port"]
 
     def close(self) -> dict[str, int]:
