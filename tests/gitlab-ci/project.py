@@ -10,14 +10,15 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipeline"))
 
-from forge import Clone, Forge  # noqa: E402
-from services import ENGINE, FORGE, REGISTRY, ROOT, Service  # noqa: E402
-from workshop import build_tools  # noqa: E402
-from world import APPLICATION, APPLICATION_FILES, MANIFESTS, TARGET, Registry, World  # noqa: E402, F401
+from forge import Clone, Forge
+from services import ENGINE, FORGE, REGISTRY, ROOT, Service
+from workshop import build_tools
+from world import APPLICATION, APPLICATION_FILES, Registry, World
 
 RUNNER = Service("gitlab-runner")
 TOOLS_IMAGE = "gitops-steps:test"
@@ -33,8 +34,10 @@ def distribution(folder: Path) -> None:
     )
 
 
-def load_tools_image(engine: dict[str, str]) -> None:
+@cache
+def load_tools_image() -> None:
     """Loads the image that jobs find the tools in into the engine, under the name that it has here."""
+    engine = ENGINE.variables()
     docker = [engine["DOCKER"]]
     environment = {**os.environ, **engine}
     with tempfile.TemporaryDirectory() as folder:
@@ -79,11 +82,11 @@ class Project:
     """The application and its manifests on the forge, and beside them the repository whose jobs they include."""
 
     def __init__(self) -> None:
-        self.engine = ENGINE.up()
+        ENGINE.up()
         self.forge = Forge(FORGE.up())
         self.registry = Registry(REGISTRY.up())
         RUNNER.up()
-        load_tools_image(self.engine)
+        load_tools_image()
         self.world = World(self.forge)
         self.world.registry = self.registry
         self.world.two_repositories()

@@ -78,7 +78,7 @@ class Image(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.engine = ENGINE.up()
-        load_tools_image(cls.engine)
+        load_tools_image()
 
     def docker(self, *words: str) -> str:
         """Runs the engine's client."""

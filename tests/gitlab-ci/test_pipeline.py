@@ -10,7 +10,8 @@ import shutil
 import unittest
 from xml.etree import ElementTree
 
-from project import APPLICATION, MANIFESTS, TARGET, Project, Run
+from project import Project, Run
+from world import APPLICATION, MANIFESTS, TARGET
 
 JOBS = {"build", "test", "gate", "pages", "push", "deploy-dev"}
 
