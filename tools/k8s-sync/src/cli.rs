@@ -24,7 +24,7 @@ use crate::plan_file::{PlanFile, Source};
 use crate::rehearsal::Outlook;
 use crate::report::{self, Tally};
 use crate::rollback::Journal;
-use crate::source::{Checkout, read_files};
+use crate::source::{Checkout, Release, read_files};
 use crate::sync::Application;
 use crate::wait;
 use crate::watch::{Behaviour, Operator};
@@ -249,7 +249,8 @@ impl Program for Cli {
 }
 
 fn print_health(options: &HealthOf, io: &mut Io) -> Result<ExitStatus, Failure> {
-    for manifest in read_files(&options.file)? {
+    let release = Release { name: "release", namespace: "default" };
+    for manifest in read_files(&options.file, release)? {
         let status = health::of(&manifest.object);
         io.out.line(format!("{}\t{}\t{}", status.health, Identity::of(&manifest.object), status.message))?;
     }
@@ -310,12 +311,17 @@ impl Sync {
         Ok(Checkout::new(url, self.revision.clone(), &self.path, settings, cache))
     }
 
+    /// What Helm calls the application.
+    fn release(&self) -> Release<'_> {
+        Release { name: &self.name, namespace: &self.dest_namespace }
+    }
+
     /// The manifests, and the commit that they are of where they come from a repository.
     fn manifests(&self) -> Result<(Option<String>, Vec<Manifest>), Failure> {
         if let Some(file) = &self.file {
-            return Ok((None, read_files(file)?));
+            return Ok((None, read_files(file, self.release())?));
         }
-        let (commit, manifests) = self.checkout()?.read()?;
+        let (commit, manifests) = self.checkout()?.read(self.release())?;
         Ok((Some(commit.to_string()), manifests))
     }
 

@@ -35,6 +35,26 @@ pub enum SyncError {
         /// What is wrong.
         problem: String,
     },
+    /// The program that renders the folder is not there.
+    #[error("{folder} has a {file}, and {missing} on PATH to render it")]
+    NoRenderer {
+        /// The folder.
+        folder: String,
+        /// The file that says what it is.
+        file: &'static str,
+        /// Which programs were looked for.
+        missing: &'static str,
+    },
+    /// The program that renders the folder failed.
+    #[error("{program} can't render {folder}: {problem}")]
+    Render {
+        /// The folder.
+        folder: String,
+        /// The program.
+        program: String,
+        /// Its own words.
+        problem: String,
+    },
     /// No manifest at all, which would prune everything.
     #[error("{0} has no manifest; nothing is applied and nothing is pruned")]
     EmptySource(String),
@@ -159,6 +179,8 @@ impl SyncError {
             Self::Unreadable { .. }
             | Self::Manifest { .. }
             | Self::EmptySource(_)
+            | Self::NoRenderer { .. }
+            | Self::Render { .. }
             | Self::Configuration(_) => FailureKind::Input,
             Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
             // The server calls a value of the wrong type its own fault (500).
@@ -187,6 +209,10 @@ impl SyncError {
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::EmptySource(_) => "check --path and --revision; files end in .yaml, .yml or .json",
+            Self::NoRenderer { .. } => {
+                "install it, or render in the pipeline: `kustomize build DIR | k8s-sync apply NAME -f -`"
+            }
+            Self::Render { .. } => "run it by hand in that folder to see all that it says",
             Self::TooMuchPruned { .. } => "--max-prune 100 allows it, if that is what you want",
             Self::Shared { .. } => {
                 "take it out of one of the two, or remove its label applyset.kubernetes.io/part-of to hand it over"

@@ -30,3 +30,4 @@ pub mod standing;
 pub mod sync;
 pub mod wait;
 pub mod watch;
+pub mod yaml;

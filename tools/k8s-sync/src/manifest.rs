@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::error::SyncError;
+use crate::yaml;
 
 /// Group and kind of an object; kinds of different groups are different kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -123,15 +123,12 @@ pub fn has_option(object: &Value, option: &str) -> bool {
 
 /// Reads the documents of a file; Lists are opened, empty documents passed over.
 pub fn parse(text: &str, file: &str) -> Result<Vec<Manifest>, SyncError> {
+    let documents = yaml::documents(text)
+        .map_err(|error| SyncError::Manifest { place: file.to_owned(), problem: error.to_string() })?;
     let mut manifests = Vec::new();
-    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-        let place = if index == 0 { file.to_owned() } else { format!("{file} (document {})", index + 1) };
-        let wrong = |problem: String| SyncError::Manifest { place: place.clone(), problem };
-        // By way of YAML's own value, which refuses a key that is there twice.
-        let value = serde_yaml::Value::deserialize(document).map_err(|error| wrong(error.to_string()))?;
-        let value = serde_json::to_value(value).map_err(|error| wrong(error.to_string()))?;
-        if !value.is_null() {
-            open(value, &place, &mut manifests)?;
+    for (line, document) in documents {
+        if !document.is_null() {
+            open(document, &format!("{file}:{line}"), &mut manifests)?;
         }
     }
     Ok(manifests)
@@ -151,7 +148,11 @@ fn open(object: Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Sync
     {
         return items.iter().try_for_each(|item| open(item.clone(), place, into));
     }
-    if !is_text(&object["metadata"]["name"]) {
+    let name = &object["metadata"]["name"];
+    if name.is_boolean() || name.is_number() {
+        return Err(wrong(&format!("metadata.name is read as {name}, not as a text: put it in quotes")));
+    }
+    if !is_text(name) {
         return Err(wrong("the object has no metadata.name"));
     }
     into.push(Manifest { object, place: place.to_owned() });
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_not_an_object_is_named() {
         for (text, problem) in [
-            ("a: [", "did not find"),
+            ("a: [", "line 1"),
             ("- 1\n", "not a mapping"),
             ("kind: X\n", "no apiVersion"),
             ("apiVersion: v1\nkind: Secret\nmetadata: {}\n", "no metadata.name"),

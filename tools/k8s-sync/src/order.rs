@@ -90,10 +90,10 @@ mod tests {
             ("apps/v1", "Deployment", "d", "0"),
             ("v1", "ConfigMap", "b", "0"),
             ("v1", "ConfigMap", "a", "0"),
-            ("v1", "Namespace", "n", "0"),
+            ("v1", "Namespace", "ns", "0"),
             ("batch/v1", "Job", "first", "-1"),
         ]);
-        assert_eq!(order, [vec!["first"], vec!["n"], vec!["a", "b"], vec!["d"]]);
+        assert_eq!(order, [vec!["first"], vec!["ns"], vec!["a", "b"], vec!["d"]]);
     }
 
     #[test]

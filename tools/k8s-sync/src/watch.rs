@@ -15,7 +15,7 @@ use crate::inventory;
 use crate::manifest::{Identity, Manifest};
 use crate::observe::{Observer, Seen};
 use crate::report::{self, Change, Tally};
-use crate::source::Checkout;
+use crate::source::{Checkout, Release};
 use crate::sync::Application;
 
 /// How the operator behaves.
@@ -185,8 +185,11 @@ impl Operator {
     }
 
     async fn sync_newest(&self, memory: &mut Memory, io: &mut Io) -> Result<(), Failure> {
-        let checkout = self.checkout.clone();
-        let (commit, manifests) = blocking(move || checkout.read()).await?;
+        let (checkout, application) = (self.checkout.clone(), self.application.clone());
+        let (commit, manifests) = blocking(move || {
+            checkout.read(Release { name: &application.name, namespace: &application.namespace })
+        })
+        .await?;
         self.sync(Source { commit, manifests }, memory, io).await
     }
 

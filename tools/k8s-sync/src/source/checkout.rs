@@ -1,11 +1,14 @@
 //! A path of a revision of a repository, read without a work tree.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use git_remote::{Remote, RemoteUrl, Settings};
-use git2::{ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+use git2::build::CheckoutBuilder;
+use git2::{FileMode, ObjectType, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use tempfile::TempDir;
 
 use super::is_manifest;
+use super::render::{self, Release, Renderer};
 use crate::error::SyncError;
 use crate::manifest::{Manifest, parse};
 
@@ -31,12 +34,12 @@ impl Checkout {
     }
 
     /// Fetches the revision and reads its manifests. None at all is an error: it would prune everything.
-    pub fn read(&self) -> Result<(Oid, Vec<Manifest>), SyncError> {
+    pub fn read(&self, release: Release<'_>) -> Result<(Oid, Vec<Manifest>), SyncError> {
         let repository =
             Repository::open_bare(&self.cache).or_else(|_| Repository::init_bare(&self.cache))?;
         let commit =
             Remote::connect(&self.url, &self.settings)?.fetch_revision(&self.revision, &repository)?;
-        let manifests = self.manifests(&repository, commit)?;
+        let manifests = self.manifests(&repository, commit, release)?;
         if manifests.is_empty() {
             return Err(SyncError::EmptySource(format!("{} of {}", self.shown_path(), self.revision)));
         }
@@ -47,15 +50,26 @@ impl Checkout {
         if self.path.is_empty() { "the root" } else { &self.path }
     }
 
-    fn manifests(&self, repository: &Repository, commit: Oid) -> Result<Vec<Manifest>, SyncError> {
+    fn manifests(
+        &self,
+        repository: &Repository,
+        commit: Oid,
+        release: Release<'_>,
+    ) -> Result<Vec<Manifest>, SyncError> {
         let root = repository.find_commit(commit)?.tree()?;
         let missing = || SyncError::EmptySource(format!("{} of {}", self.shown_path(), self.revision));
         let tree = if self.path.is_empty() {
-            root
+            root.clone()
         } else {
             let entry = root.get_path(Path::new(&self.path)).map_err(|_| missing())?;
             repository.find_tree(entry.id()).map_err(|_| missing())?
         };
+        if let Some(renderer) = Renderer::of(|name| tree.get_name(name).is_some()) {
+            // All of it: a kustomization may name bases beside its own folder.
+            let files = export(repository, &root)?;
+            let shown = format!("{} of {}", self.shown_path(), self.revision);
+            return renderer.render(&files.path().join(&self.path), &shown, release);
+        }
         let mut files = Vec::new();
         tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
             if let (Some(ObjectType::Blob), Ok(name)) = (entry.kind(), entry.name())
@@ -69,10 +83,70 @@ impl Checkout {
         for (name, id) in files {
             let blob = repository.find_blob(id)?;
             let place = if self.path.is_empty() { name } else { format!("{}/{name}", self.path) };
+            render::refuse_below(Path::new(&place))?;
             let text = std::str::from_utf8(blob.content())
                 .map_err(|_| SyncError::Manifest { place: place.clone(), problem: "not UTF-8".to_owned() })?;
             manifests.extend(parse(text, &place)?);
         }
         Ok(manifests)
+    }
+}
+
+/// The files of a tree, in a folder that goes with the value. Links that lead out of it are refused: they would show a
+/// renderer the files of this machine.
+fn export(repository: &Repository, tree: &Tree<'_>) -> Result<TempDir, SyncError> {
+    let mut links = Vec::new();
+    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
+        if entry.filemode() == i32::from(FileMode::Link) {
+            links.push((format!("{folder}{}", entry.name().unwrap_or_default()), entry.id()));
+        }
+        TreeWalkResult::Ok
+    })?;
+    for (name, id) in links {
+        let target = String::from_utf8_lossy(repository.find_blob(id)?.content()).into_owned();
+        if leads_out(&name, &target) {
+            let problem = format!("a link to {target}, outside the repository");
+            return Err(SyncError::Manifest { place: name, problem });
+        }
+    }
+    let unwritable =
+        |cause| SyncError::Unreadable { path: "a temporary folder for the repository".to_owned(), cause };
+    let folder = TempDir::with_prefix("k8s-sync-").map_err(unwritable)?;
+    let mut how = CheckoutBuilder::new();
+    how.target_dir(folder.path()).force().update_index(false).disable_filters(true);
+    repository.checkout_tree(tree.as_object(), Some(&mut how))?;
+    Ok(folder)
+}
+
+/// Whether a link in a repository leads out of it.
+fn leads_out(name: &str, target: &str) -> bool {
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut depth = 0_usize;
+    for part in Path::new(folder).join(target).components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::CurDir => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_out;
+
+    #[test]
+    fn links_stay_inside() {
+        for (target, out) in [
+            ("b", false),
+            ("../b", false),
+            ("../../b", true),
+            ("/etc/passwd", true),
+            ("../x/../../../b", true),
+        ] {
+            assert_eq!(leads_out("folder/a", target), out, "{target}");
+        }
     }
 }

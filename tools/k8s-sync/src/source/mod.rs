@@ -1,14 +1,17 @@
 //! Where manifests come from: files, stdin, or a path of a revision of a repository.
 
 mod checkout;
+mod render;
 
 pub use checkout::Checkout;
+pub use render::Release;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::SyncError;
 use crate::manifest::{Manifest, parse};
+use render::Renderer;
 
 /// The endings of files that hold manifests; a template such as `deployment.yml.tmpl` has none of them.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -19,7 +22,7 @@ pub(crate) fn is_manifest(path: &Path) -> bool {
 }
 
 /// Reads a file, a folder with all below it, or stdin (`-`). Nothing there is an error: it would prune everything.
-pub fn read_files(path: &Path) -> Result<Vec<Manifest>, SyncError> {
+pub fn read_files(path: &Path, release: Release<'_>) -> Result<Vec<Manifest>, SyncError> {
     let shown = path.display().to_string();
     let manifests = if path.as_os_str() == "-" {
         let mut text = String::new();
@@ -28,6 +31,8 @@ pub fn read_files(path: &Path) -> Result<Vec<Manifest>, SyncError> {
             .read_to_string(&mut text)
             .map_err(|cause| SyncError::Unreadable { path: "stdin".to_owned(), cause })?;
         parse(&text, "stdin")?
+    } else if let Some(renderer) = Renderer::of(|name| path.join(name).is_file()) {
+        renderer.render(path, &shown, release)?
     } else {
         let mut manifests = Vec::new();
         for file in files(path)? {
@@ -52,6 +57,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, SyncError> {
         if entry.is_dir() {
             found.extend(files(&entry)?);
         } else if is_manifest(&entry) {
+            render::refuse_below(&entry)?;
             found.push(entry);
         }
     }
