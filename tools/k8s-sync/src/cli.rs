@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use git_remote::{RemoteOptions, RemoteUrl};
 use step::{
-    Console, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Talk,
-    environment,
+    ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Talk, environment,
 };
 
 use crate::application;
@@ -18,7 +17,7 @@ use crate::error::SyncError;
 use crate::health;
 use crate::ignore;
 use crate::manifest::{Identity, Manifest};
-use crate::observe::Observer;
+use crate::options::SyncOptions;
 use crate::plan::Plan;
 use crate::plan_file::{PlanFile, Source};
 use crate::rehearsal::Outlook;
@@ -29,12 +28,16 @@ use crate::sync::Application;
 use crate::wait;
 use crate::watch::{Behaviour, Operator};
 
+/// How long a wave or a hook may take where health is not waited for.
+const WAVE_SECONDS: u64 = 300;
+
 const EXAMPLES: &str = "\
 Examples:
   k8s-sync diff app --repo git@git.test:team/manifests.git --path app --dest-namespace app
   k8s-sync apply app -f manifests/ --dest-namespace app --prune
   k8s-sync watch app --repo \"$MANIFESTS\" --path manifests --revision demo --dest-namespace app \\
     --sync-policy automated --auto-prune --self-heal
+  k8s-sync apply app -f chart/ --dest-name blue --dest-name green --sync-option CreateNamespace=true
   kubectl get deployment app -o yaml | k8s-sync health -f -
 
 The cluster is the one of the kubeconfig's current context (KUBECONFIG), or inside a cluster the one around.
@@ -113,13 +116,13 @@ struct Sync {
     #[arg(long, value_name = "DIR", env = "K8S_SYNC_CACHE", help_heading = "Source")]
     cache: Option<PathBuf>,
 
-    /// The API server, with the credentials of the current configuration
+    /// The API server, with the credentials of the current configuration; repeated for several clusters
     #[arg(long, value_name = "URL", env = "K8S_SYNC_DEST_SERVER", help_heading = "Destination")]
-    dest_server: Option<String>,
+    dest_server: Vec<String>,
 
-    /// A context of the kubeconfig
+    /// A context of the kubeconfig; repeated for several clusters
     #[arg(long, value_name = "CONTEXT", conflicts_with = "dest_server", help_heading = "Destination")]
-    dest_name: Option<String>,
+    dest_name: Vec<String>,
 
     /// Where objects go that name no namespace, and where the application's inventory is
     #[arg(
@@ -167,11 +170,21 @@ struct Sync {
     #[arg(long, help_heading = "Sync")]
     rollback_on_failure: bool,
 
+    /// A sync option of Argo CD's, such as CreateNamespace=true; an object's own annotation wins
+    #[arg(
+        long = "sync-option",
+        value_name = "OPTION=VALUE",
+        env = "K8S_SYNC_OPTIONS",
+        value_delimiter = ',',
+        help_heading = "Sync"
+    )]
+    options: Vec<String>,
+
     /// Let the server try everything out, and write nothing
     #[arg(short = 'n', long, help_heading = "Sync")]
     dry_run: bool,
 
-    /// How long to wait for health, in seconds; 0 does not wait
+    /// How long to wait for health, and for each wave and hook, in seconds; 0 waits for waves and hooks only
     #[arg(
         long,
         value_name = "SECONDS",
@@ -236,7 +249,7 @@ impl Program for Cli {
             match self.command {
                 Verb::Health(health) => print_health(&health, io),
                 Verb::Application(watch) => watch.print_application(io),
-                Verb::Diff(sync) => sync.diff(io).await,
+                Verb::Diff(sync) => sync.diff(self.output, io).await,
                 Verb::Apply(mut sync) => {
                     let made = sync.follow_plan()?;
                     sync.apply(self.output, made, io).await
@@ -267,6 +280,11 @@ impl Sync {
     }
 
     fn application(&self) -> Result<Application, Failure> {
+        let options =
+            SyncOptions::parse(self.options.iter().map(String::as_str)).or_fail(FailureKind::Usage).map_err(
+                |failure| failure.hint("--sync-option takes those of Argo CD's documentation, NAME=VALUE"),
+            )?;
+        let respect_ignored = options.respect_ignored || self.respect_ignore_differences;
         Ok(Application {
             name: self.name.clone(),
             namespace: self.dest_namespace.clone(),
@@ -279,14 +297,28 @@ impl Sync {
             },
             paranoid: self.paranoid,
             ignore: self.ignore()?,
-            respect_ignored: self.respect_ignore_differences,
             journal: self.rollback_on_failure.then(Journal::default),
+            options: SyncOptions { respect_ignored, ..options },
+            patience: Duration::from_secs(if self.timeout == 0 { WAVE_SECONDS } else { self.timeout }),
         })
     }
 
+    /// The clusters that are named; the current configuration's, where none is.
+    fn destinations(&self) -> Vec<Destination> {
+        let servers = self.dest_server.iter().map(|server| Destination::Server(server.clone()));
+        let contexts = self.dest_name.iter().map(|context| Destination::Context(context.clone()));
+        let named: Vec<Destination> = servers.chain(contexts).collect();
+        if named.is_empty() { vec![Destination::Current] } else { named }
+    }
+
+    /// The one cluster of an operator.
     async fn cluster(&self) -> Result<Cluster, Failure> {
-        let destination = Destination { server: self.dest_server.clone(), context: self.dest_name.clone() };
-        Ok(connect(&destination).await?)
+        let destinations = self.destinations();
+        let [destination] = destinations.as_slice() else {
+            return Err(Failure::message(FailureKind::Usage, "an operator keeps one cluster")
+                .hint("run one operator a cluster, or `apply` with several"));
+        };
+        Ok(connect(destination).await?)
     }
 
     fn checkout(&self) -> Result<Checkout, Failure> {
@@ -358,55 +390,70 @@ impl Sync {
         Ok(PlanFile::of(&self.application()?, plan, outlooks, source))
     }
 
-    async fn plan(&self, cluster: &Cluster) -> Result<(Plan, Option<String>), Failure> {
-        // Before the cluster is asked for anything: a source that can't be read prunes nothing.
+    /// What there is to do in each cluster. Nothing is written.
+    async fn targets(&self) -> Result<Vec<Target>, Failure> {
+        let destinations = self.destinations();
+        if self.plan.is_some() && destinations.len() > 1 {
+            return Err(Failure::message(FailureKind::Usage, "a plan file is of one cluster")
+                .hint("make one for each, in a call of its own"));
+        }
+        // Before a cluster is asked for anything: a source that can't be read prunes nothing.
         let (commit, manifests) = self.manifests()?;
-        Ok((self.application()?.plan(cluster, &mut Resources::default(), manifests).await?, commit))
+        let mut targets = Vec::new();
+        for destination in destinations {
+            let (cluster, application) = (connect(&destination).await?, self.application()?);
+            let plan = application.plan(&cluster, &mut Resources::default(), manifests.clone()).await?;
+            targets.push(Target { destination, cluster, application, plan, commit: commit.clone() });
+        }
+        Ok(targets)
     }
 
-    async fn diff(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let cluster = self.cluster().await?;
-        let (plan, commit) = self.plan(&cluster).await?;
-        let outlooks = self.application()?.compare(&cluster, &plan).await?;
-        if let Some(file) = &self.plan {
-            self.plan_file(&plan, &outlooks, commit)?.write(file)?;
-        }
-        let mut differs = false;
-        for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
-            let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
-            if let Some(text) = diff::unified(&wanted.identity, live, would_be) {
-                differs = true;
-                io.out.bytes(text.as_bytes())?;
+    async fn diff(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let targets = self.targets().await?;
+        let mut tally = Tally::default();
+        for target in &targets {
+            target.announce(targets.len(), io);
+            let plan = &target.plan;
+            let outlooks = target.application.compare(&target.cluster, plan).await?;
+            if let Some(file) = &self.plan {
+                self.plan_file(plan, &outlooks, target.commit.clone())?.write(file)?;
+            }
+            for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
+                let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
+                if let Some(text) = diff::unified(&wanted.identity, live, would_be) {
+                    tally.add(outlook.change);
+                    report::difference(&mut io.out, format, outlook.change, &wanted.identity, &text)?;
+                }
+            }
+            for leaving in &plan.leaving {
+                tally.add(report::Change::Pruned);
+                let text = diff::unified(&leaving.identity, Some(&leaving.object), None).unwrap_or_default();
+                report::difference(&mut io.out, format, report::Change::Pruned, &leaving.identity, &text)?;
             }
         }
-        for leaving in &plan.leaving {
-            differs = true;
-            let text = diff::unified(&leaving.identity, Some(&leaving.object), None).unwrap_or_default();
-            io.out.bytes(text.as_bytes())?;
-        }
-        Ok(if differs { ExitStatus::No } else { ExitStatus::Done })
+        report::summary(&mut io.out, format, tally, requests(&targets), !tally.changed(), None)?;
+        Ok(if tally.changed() { ExitStatus::No } else { ExitStatus::Done })
     }
 
     /// Writes the plan, and waits for health.
     async fn write(
         &self,
-        application: &Application,
-        cluster: &Cluster,
-        plan: &Plan,
+        target: &Target,
         tally: &mut Tally,
         format: Format,
         io: &mut Io,
     ) -> Result<(), Failure> {
         let out = &mut io.out;
-        application
-            .carry_out(cluster, plan, |change, identity| {
+        target
+            .application
+            .carry_out(&target.cluster, &target.plan, |change, identity| {
                 tally.add(change);
                 report::object(out, format, change, identity)
             })
             .await?;
         io.out.flush()?;
         if self.timeout > 0 {
-            self.until_healthy(cluster, plan, &io.console).await?;
+            self.until_healthy(target).await?;
         }
         Ok(())
     }
@@ -417,79 +464,97 @@ impl Sync {
         made: Option<PlanFile>,
         io: &mut Io,
     ) -> Result<ExitStatus, Failure> {
-        let cluster = self.cluster().await?;
-        let application = self.application()?;
-        let (plan, commit) = self.plan(&cluster).await?;
+        let targets = self.targets().await?;
         let mut tally = Tally::default();
         if self.dry_run {
-            let outlooks = application.compare(&cluster, &plan).await?;
-            for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
-                tally.add(outlook.change);
-                report::object(&mut io.out, format, outlook.change, &wanted.identity)?;
+            for target in &targets {
+                target.announce(targets.len(), io);
+                let outlooks = target.application.compare(&target.cluster, &target.plan).await?;
+                for (wanted, outlook) in target.plan.wanted.iter().zip(&outlooks) {
+                    tally.add(outlook.change);
+                    report::object(&mut io.out, format, outlook.change, &wanted.identity)?;
+                }
+                for leaving in &target.plan.leaving {
+                    tally.add(report::Change::Pruned);
+                    report::object(&mut io.out, format, report::Change::Pruned, &leaving.identity)?;
+                }
             }
-            for leaving in &plan.leaving {
-                tally.add(report::Change::Pruned);
-                report::object(&mut io.out, format, report::Change::Pruned, &leaving.identity)?;
-            }
-            report::summary(&mut io.out, format, tally, cluster.requests(), false, None)?;
+            report::summary(&mut io.out, format, tally, requests(&targets), false, None)?;
             return Ok(ExitStatus::Done);
         }
-        match made {
-            // Comparing tries everything out, too.
-            Some(made) => {
-                let outlooks = application.compare(&cluster, &plan).await?;
-                made.holds(&self.plan_file(&plan, &outlooks, commit)?)?;
+        for Target { application, cluster, plan, commit, .. } in &targets {
+            match &made {
+                // Comparing tries everything out, too.
+                Some(made) => {
+                    let outlooks = application.compare(cluster, plan).await?;
+                    made.holds(&self.plan_file(plan, &outlooks, commit.clone())?)?;
+                }
+                None => application.validate(cluster, plan).await?,
             }
-            None => application.validate(&cluster, &plan).await?,
         }
-        if let Err(failure) = self.write(&application, &cluster, &plan, &mut tally, format, io).await {
-            return Err(match &application.journal {
-                Some(journal) => roll_back(&application, &cluster, &plan, journal, failure, io).await,
-                None => failure,
-            });
+        for target in &targets {
+            target.announce(targets.len(), io);
+            if let Err(failure) = self.write(target, &mut tally, format, io).await {
+                return Err(match &target.application.journal {
+                    Some(journal) => roll_back(target, journal, failure, io).await,
+                    None => failure,
+                });
+            }
         }
-        report::summary(
-            &mut io.out,
-            format,
-            tally,
-            cluster.requests(),
-            true,
-            (self.timeout > 0).then_some(true),
-        )?;
+        let healthy = (self.timeout > 0).then_some(true);
+        report::summary(&mut io.out, format, tally, requests(&targets), true, healthy)?;
         Ok(ExitStatus::Done)
     }
 
     async fn wait(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let cluster = self.cluster().await?;
-        let (plan, _) = self.plan(&cluster).await?;
-        self.until_healthy(&cluster, &plan, &io.console).await?;
-        report::summary(&mut io.out, format, Tally::default(), cluster.requests(), true, Some(true))?;
+        let targets = self.targets().await?;
+        for target in &targets {
+            self.until_healthy(target).await?;
+        }
+        report::summary(&mut io.out, format, Tally::default(), requests(&targets), true, Some(true))?;
         Ok(ExitStatus::Done)
     }
 
-    async fn until_healthy(&self, cluster: &Cluster, plan: &Plan, console: &Console) -> Result<(), Failure> {
-        let (lists, labels) = self.application()?.lists(plan);
-        let mut observer = Observer::start(cluster, &lists, &labels);
-        let objects: Vec<Identity> = plan.wanted.iter().map(|wanted| wanted.identity.clone()).collect();
-        Ok(wait::until_healthy(&mut observer, &objects, Duration::from_secs(self.timeout), console).await?)
+    async fn until_healthy(&self, target: &Target) -> Result<(), Failure> {
+        let (_, labels) = target.application.lists(&target.plan);
+        let wanted = target.plan.wanted.iter();
+        let objects: Vec<(Identity, String)> =
+            wanted.map(|wanted| (wanted.identity.clone(), wanted.path.clone())).collect();
+        let timeout = Duration::from_secs(self.timeout);
+        Ok(wait::until_healthy(&target.cluster, &objects, &labels, timeout).await?)
     }
 }
 
+/// A cluster, and what there is to do in it.
+struct Target {
+    destination: Destination,
+    cluster: Cluster,
+    application: Application,
+    plan: Plan,
+    commit: Option<String>,
+}
+
+impl Target {
+    /// Says which of several clusters the following is about.
+    fn announce(&self, of: usize, io: &Io) {
+        if of > 1 {
+            io.console.note(format!("{}:", self.destination));
+        }
+    }
+}
+
+fn requests(targets: &[Target]) -> u64 {
+    targets.iter().map(|target| target.cluster.requests()).sum()
+}
+
 /// Takes back what was changed; the failure that led to it, with what became of that.
-async fn roll_back(
-    application: &Application,
-    cluster: &Cluster,
-    plan: &Plan,
-    journal: &Journal,
-    failure: Failure,
-    io: &Io,
-) -> Failure {
+async fn roll_back(target: &Target, journal: &Journal, failure: Failure, io: &Io) -> Failure {
     let mut objects = 0_usize;
     let tell = |identity: &Identity| {
         objects += 1;
         io.console.note(format!("rolled back {identity}"));
     };
-    match application.roll_back(cluster, plan, journal, tell).await {
+    match target.application.roll_back(&target.cluster, &target.plan, journal, tell).await {
         Ok(()) => failure.context(format!("rolled back {objects} objects")),
         Err(error) => failure.context(format!("could not roll back everything ({error})")),
     }
@@ -533,7 +598,7 @@ impl Watch {
             repo,
             revision: &self.sync.revision,
             path: &self.sync.path,
-            server: self.sync.dest_server.as_deref(),
+            server: self.sync.dest_server.first().map(String::as_str),
             namespace: &self.sync.dest_namespace,
             automated: self.sync_policy == Policy::Automated,
             prune: self.sync.prune,

@@ -89,17 +89,12 @@ pub enum SyncError {
         "Namespace {0} would be pruned, with everything in it: the source's own objects and the inventory"
     )]
     NamespaceInUse(String),
-    /// A hook, which is no object to be applied with the others.
-    #[error("{place}: {hook} hooks are not run by k8s-sync; nothing is applied")]
-    Hook {
-        /// Where the manifest stands.
-        place: String,
-        /// The phases it names.
-        hook: String,
-    },
     /// There is no configuration to reach a cluster with, or it is broken.
     #[error("no usable cluster configuration: {0}")]
     Configuration(String),
+    /// A client certificate that nothing here can use.
+    #[error("the kubeconfig's client certificate is of X.509 version 1, which the TLS library refuses")]
+    OldCertificate,
     /// The cluster can't be reached.
     #[error("can't reach the cluster: {0}")]
     Unreachable(String),
@@ -150,20 +145,24 @@ pub enum SyncError {
         message: String,
     },
     /// An object became unhealthy.
-    #[error("{object} is degraded: {message}")]
+    #[error("{object} is degraded: {message}{evidence}")]
     Degraded {
         /// Which.
         object: String,
         /// Why, in the object's words.
         message: String,
+        /// What the cluster knows besides, a line each.
+        evidence: String,
     },
     /// Objects are not healthy in time.
-    #[error("not healthy after {seconds} s: {objects}")]
+    #[error("not healthy after {seconds} s: {objects}{evidence}")]
     NotHealthy {
         /// How long was waited.
         seconds: u64,
         /// Which objects, and why.
         objects: String,
+        /// What the cluster knows of the first of them, a line each.
+        evidence: String,
     },
     /// The repository, in its own words.
     #[error(transparent)]
@@ -179,6 +178,7 @@ impl SyncError {
             Self::Unreadable { .. }
             | Self::Manifest { .. }
             | Self::EmptySource(_)
+            | Self::OldCertificate
             | Self::NoRenderer { .. }
             | Self::Render { .. }
             | Self::Configuration(_) => FailureKind::Input,
@@ -195,7 +195,6 @@ impl SyncError {
             | Self::TakenOver { .. }
             | Self::PlanOutdated(_)
             | Self::NamespaceInUse(_)
-            | Self::Hook { .. }
             | Self::UnknownKind { .. }
             | Self::Refused { .. }
             | Self::Conflict { .. }
@@ -226,7 +225,9 @@ impl SyncError {
             Self::NamespaceInUse(_) => {
                 "put its manifest back; or annotate it argocd.argoproj.io/sync-options: Prune=false in the cluster"
             }
-            Self::Hook { .. } => "run it as a step of the pipeline, or sync with Argo CD",
+            Self::OldCertificate => {
+                "have it made again as version 3 (MicroK8s: refresh its certificates), or use a token"
+            }
             Self::Configuration(_) => {
                 "KUBECONFIG, --dest-name CONTEXT, or a service account inside the cluster"
             }

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::manifest::GroupKind;
+use crate::hook;
+use crate::manifest::{GroupKind, annotation};
 
 /// How an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +47,13 @@ fn is(health: Health, message: impl Into<String>) -> Status {
 
 /// Reads an object's health.
 pub fn of(object: &Value) -> Status {
-    if !object["metadata"]["deletionTimestamp"].is_null() {
-        return is(Health::Progressing, "being deleted");
+    let metadata = &object["metadata"];
+    if !metadata["deletionTimestamp"].is_null() {
+        let finalizers = metadata["finalizers"].as_array().into_iter().flatten();
+        let names: Vec<&str> = finalizers.filter_map(Value::as_str).collect();
+        let blocked =
+            if names.is_empty() { String::new() } else { format!(", blocked by {}", names.join(", ")) };
+        return is(Health::Progressing, format!("pending deletion{blocked}"));
     }
     let kind = GroupKind::of(object);
     match (kind.group.as_str(), kind.kind.as_str()) {
@@ -61,7 +67,11 @@ pub fn of(object: &Value) -> Status {
         ("", "Service") => service(object),
         ("networking.k8s.io" | "extensions", "Ingress") => ingress(object),
         ("apiregistration.k8s.io", "APIService") => required_condition(object, "Available"),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => required_condition(object, "Established"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object),
+        ("argoproj.io", "Workflow") => workflow(object),
+        ("batch", "CronJob") => cron_job(object),
+        ("policy", "PodDisruptionBudget") => disruption_budget(object),
         _ => conditions(object),
     }
 }
@@ -123,7 +133,7 @@ fn deployment(object: &Value) -> Status {
 }
 
 fn stateful_set(object: &Value) -> Status {
-    if unobserved(object) {
+    if unobserved(object) || number(&object["status"]["observedGeneration"]) == 0 {
         return is(Health::Progressing, "the new spec has not been observed yet");
     }
     let (spec, status) = (&object["spec"], &object["status"]);
@@ -135,14 +145,13 @@ fn stateful_set(object: &Value) -> Status {
     if spec["updateStrategy"]["type"] == "OnDelete" {
         return is(Health::Healthy, "");
     }
-    let partition = number(&spec["updateStrategy"]["rollingUpdate"]["partition"]);
+    let rolling = &spec["updateStrategy"]["rollingUpdate"];
+    let partition = number(&rolling["partition"]);
     if updated < wanted - partition {
-        return is(
-            Health::Progressing,
-            format!("{updated} of {} new replicas are there", wanted - partition),
-        );
+        let message = format!("{updated} of {} new replicas are there", wanted - partition);
+        return is(Health::Progressing, message);
     }
-    if partition == 0 && status["updateRevision"] != status["currentRevision"] {
+    if rolling.is_null() && status["updateRevision"] != status["currentRevision"] {
         return is(Health::Progressing, "the new revision is not the current one yet");
     }
     is(Health::Healthy, "")
@@ -158,7 +167,9 @@ fn daemon_set(object: &Value) -> Status {
         number(&status["updatedNumberScheduled"]),
         number(&status["numberAvailable"]),
     );
-    if object["spec"]["updateStrategy"]["type"] != "OnDelete" && updated < wanted {
+    if object["spec"]["updateStrategy"]["type"] == "OnDelete" {
+        is(Health::Healthy, format!("{updated} of {wanted} pods are new"))
+    } else if updated < wanted {
         is(Health::Progressing, format!("{updated} of {wanted} new pods are there"))
     } else if available < wanted {
         is(Health::Progressing, format!("{available} of {wanted} pods are available"))
@@ -196,35 +207,69 @@ fn job(object: &Value) -> Status {
     is(Health::Progressing, "the job has not ended yet")
 }
 
-/// Reasons for which a container waits and that don't go away by waiting.
-const HOPELESS: [&str; 6] = [
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "RunContainerError",
-];
+/// Whether a container waits for something that does not come by waiting.
+fn is_hopeless(reason: &str) -> bool {
+    reason.starts_with("Err")
+        || reason.ends_with("Error")
+        || reason.ends_with("BackOff")
+        || reason == "InvalidImageName"
+}
 
+fn containers<'a>(pod: &'a Value, lists: &'static [&str]) -> impl Iterator<Item = &'a Value> {
+    lists.iter().filter_map(|list| pod["status"][*list].as_array()).flatten()
+}
+
+/// Pods that come to an end by themselves are only judged by it: as hooks they may still run when an error has passed.
 fn pod(object: &Value) -> Status {
+    const ALL: &[&str] = &["initContainerStatuses", "containerStatuses"];
     let status = &object["status"];
-    let containers = ["initContainerStatuses", "containerStatuses"].map(|list| status[list].as_array());
-    for container in containers.into_iter().flatten().flatten() {
-        let waiting = &container["state"]["waiting"];
-        if waiting["reason"].as_str().is_some_and(|reason| HOPELESS.contains(&reason)) {
-            return is(Health::Degraded, words(waiting));
+    let ignores_policy = annotation(object, "argocd.argoproj.io/ignore-restart-policy") == Some("true")
+        && !hook::is_hook(object);
+    // The API server fills in `Always`.
+    let lasts =
+        ignores_policy || object["spec"]["restartPolicy"].as_str().is_none_or(|policy| policy == "Always");
+    if lasts {
+        for container in containers(object, ALL) {
+            let waiting = &container["state"]["waiting"];
+            if waiting["reason"].as_str().is_some_and(is_hopeless) {
+                return is(Health::Degraded, words(waiting));
+            }
         }
     }
     match status["phase"].as_str() {
-        Some("Succeeded") => is(Health::Healthy, ""),
-        Some("Failed") => is(Health::Degraded, words(status)),
-        Some("Running") if condition_is(object, "Ready", "True") => is(Health::Healthy, ""),
-        Some("Running")
-            if object["spec"]["restartPolicy"].as_str().is_some_and(|policy| policy != "Always") =>
-        {
-            is(Health::Progressing, "running to its end")
+        Some("Pending") => is(Health::Progressing, words(status)),
+        Some("Succeeded") => is(Health::Healthy, words(status)),
+        Some("Failed") => {
+            let why = words(status);
+            let ended = || containers(object, ALL).find_map(ending);
+            is(Health::Degraded, if why.is_empty() { ended().unwrap_or_default() } else { why })
         }
-        _ => is(Health::Progressing, words(status)),
+        Some("Running") if !lasts => is(Health::Progressing, "running to its end"),
+        Some("Running") if condition_is(object, "Ready", "True") => is(Health::Healthy, words(status)),
+        Some("Running") => {
+            let died = containers(object, &["containerStatuses"])
+                .find(|container| !container["lastState"]["terminated"].is_null());
+            match died {
+                Some(container) => {
+                    let name = container["name"].as_str().unwrap_or_default();
+                    is(Health::Degraded, format!("container {name} has ended before, and is not ready"))
+                }
+                None => is(Health::Progressing, words(status)),
+            }
+        }
+        _ => is(Health::Unknown, words(status)),
+    }
+}
+
+/// Why a container ended badly.
+fn ending(container: &Value) -> Option<String> {
+    let ended = &container["state"]["terminated"];
+    let name = container["name"].as_str().unwrap_or_default();
+    match (ended["message"].as_str(), ended["reason"].as_str(), ended["exitCode"].as_i64()) {
+        (Some(message), ..) if !message.is_empty() => Some(message.to_owned()),
+        (_, Some("OOMKilled"), _) => Some("OOMKilled".to_owned()),
+        (.., Some(code)) if code != 0 => Some(format!("container {name} failed with exit status {code}")),
+        _ => None,
     }
 }
 
@@ -232,8 +277,8 @@ fn claim(object: &Value) -> Status {
     match object["status"]["phase"].as_str() {
         Some("Bound") => is(Health::Healthy, ""),
         Some("Lost") => is(Health::Degraded, "the volume is lost"),
-        Some("Pending") | None => is(Health::Progressing, "no volume is bound yet"),
-        Some(phase) => is(Health::Unknown, phase),
+        Some("Pending") => is(Health::Progressing, "no volume is bound yet"),
+        phase => is(Health::Unknown, phase.unwrap_or_default()),
     }
 }
 
@@ -260,6 +305,89 @@ fn required_condition(object: &Value, name: &str) -> Status {
         Some(condition) if condition["status"] == "True" => is(Health::Healthy, words(condition)),
         Some(condition) => is(Health::Progressing, words(condition)),
         None => is(Health::Progressing, format!("the condition {name} is not there yet")),
+    }
+}
+
+fn definition(object: &Value) -> Status {
+    match condition(object, "NamesAccepted").filter(|accepted| accepted["status"] == "False") {
+        Some(refused) => is(Health::Degraded, words(refused)),
+        None => required_condition(object, "Established"),
+    }
+}
+
+/// Version 1 has its conditions in an annotation.
+fn autoscaler(object: &Value) -> Status {
+    const FAILURES: [&str; 8] = [
+        "FailedGetScale",
+        "FailedUpdateScale",
+        "FailedGetResourceMetric",
+        "FailedGetObjectMetric",
+        "FailedGetPodsMetric",
+        "FailedGetExternalMetric",
+        "FailedComputeMetricsReplicas",
+        "InvalidSelector",
+    ];
+    let written = annotation(object, "autoscaling.alpha.kubernetes.io/conditions");
+    let conditions = match written.and_then(|text| serde_json::from_str::<Vec<Value>>(text).ok()) {
+        Some(conditions) => conditions,
+        None => object["status"]["conditions"].as_array().cloned().unwrap_or_default(),
+    };
+    let has = |condition: &Value, field: &str, words: &[&str]| {
+        condition[field].as_str().is_some_and(|found| words.contains(&found))
+    };
+    if let Some(failed) = conditions.iter().find(|condition| {
+        has(condition, "type", &["AbleToScale", "ScalingActive"]) && has(condition, "reason", &FAILURES)
+    }) {
+        return is(Health::Degraded, words(failed));
+    }
+    let able = |condition: &&Value| {
+        has(condition, "type", &["AbleToScale", "ScalingLimited"]) && condition["status"] == "True"
+    };
+    match conditions.iter().find(able) {
+        Some(able) => is(Health::Healthy, words(able)),
+        None => is(Health::Progressing, "waiting to autoscale"),
+    }
+}
+
+fn workflow(object: &Value) -> Status {
+    let status = &object["status"];
+    let health = match status["phase"].as_str().unwrap_or_default() {
+        "" | "Pending" | "Running" => Health::Progressing,
+        "Succeeded" => Health::Healthy,
+        "Failed" | "Error" => Health::Degraded,
+        _ => Health::Unknown,
+    };
+    is(health, words(status))
+}
+
+/// Times are of one format and one zone, so that texts compare as they do.
+fn cron_job(object: &Value) -> Status {
+    let status = &object["status"];
+    if object["spec"]["suspend"] == true {
+        // Not `Suspended`, which would make the whole application so.
+        return is(Health::Healthy, "the cron job is suspended");
+    }
+    let runs = status["active"].as_array().is_some_and(|active| !active.is_empty());
+    match (status["lastScheduleTime"].as_str(), status["lastSuccessfulTime"].as_str()) {
+        _ if status.is_null() => is(Health::Progressing, "waiting for the cron job"),
+        (None, _) => is(Health::Healthy, "not scheduled yet"),
+        (_, None) => is(Health::Healthy, "never completed yet"),
+        (Some(scheduled), Some(succeeded)) if !runs && succeeded < scheduled => {
+            is(Health::Degraded, "the last run did not succeed")
+        }
+        _ => is(Health::Healthy, ""),
+    }
+}
+
+/// Too few pods may be meant.
+fn disruption_budget(object: &Value) -> Status {
+    let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let bad =
+        |condition: &&Value| condition["status"] == "False" && condition["reason"] != "InsufficientPods";
+    match (conditions.iter().find(bad), conditions.first()) {
+        (Some(bad), _) => is(Health::Degraded, words(bad)),
+        (None, Some(condition)) => is(Health::Healthy, words(condition)),
+        (None, None) => is(Health::Progressing, "no status yet"),
     }
 }
 

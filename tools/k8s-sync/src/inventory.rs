@@ -167,11 +167,16 @@ pub fn footprint(object: &Value, manager: &str) -> Option<String> {
 
 /// Marks an object as a member.
 pub fn join(object: &mut Value, id: &str) {
+    label(object, PART_OF, id);
+}
+
+/// Sets a label.
+pub fn label(object: &mut Value, name: &str, value: &str) {
     let metadata = &mut object["metadata"];
     if !metadata["labels"].is_object() {
         metadata["labels"] = json!({});
     }
-    metadata["labels"][PART_OF] = Value::from(id);
+    metadata["labels"][name] = Value::from(value);
 }
 
 #[cfg(test)]

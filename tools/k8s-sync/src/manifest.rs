@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::error::SyncError;
+use crate::hook;
 use crate::yaml;
 
 /// Group and kind of an object; kinds of different groups are different kinds.
@@ -152,8 +153,12 @@ fn open(object: Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Sync
     if name.is_boolean() || name.is_number() {
         return Err(wrong(&format!("metadata.name is read as {name}, not as a text: put it in quotes")));
     }
-    if !is_text(name) {
-        return Err(wrong("the object has no metadata.name"));
+    let generated = is_text(&object["metadata"]["generateName"]);
+    let may_be_generated = generated && hook::is_hook(&object);
+    if !is_text(name) && !may_be_generated {
+        let problem =
+            if generated { "only hooks may have a generateName" } else { "the object has no metadata.name" };
+        return Err(wrong(problem));
     }
     into.push(Manifest { object, place: place.to_owned() });
     Ok(())

@@ -1,10 +1,17 @@
-//! The order in which objects are applied: waves, then kinds, then names, as Argo CD sorts them
-//! (`gitops-engine/pkg/sync/sync_tasks.go`, whose list of kinds is Helm's).
+//! The order in which objects are applied: phases, waves, kinds, names, as Argo CD sorts them
+//! (`gitops-engine/pkg/sync/sync_tasks.go`, whose list of kinds is Helm's), but by group and kind.
 
-use crate::manifest::{GroupKind, Manifest};
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use serde_json::Value;
+
+use crate::error::SyncError;
+use crate::hook;
+use crate::manifest::{GroupKind, Manifest, annotation};
 
 /// Kinds of the core and built-in groups in the order of their needs; others come last.
-const KINDS: [(&str, &str); 36] = [
+const KINDS: [(&str, &str); 35] = [
     ("", "Namespace"),
     ("networking.k8s.io", "NetworkPolicy"),
     ("", "ResourceQuota"),
@@ -40,7 +47,6 @@ const KINDS: [(&str, &str); 36] = [
     ("networking.k8s.io", "IngressClass"),
     ("networking.k8s.io", "Ingress"),
     ("apiregistration.k8s.io", "APIService"),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
 ];
 
 /// Where a kind stands in the order.
@@ -48,19 +54,128 @@ pub fn rank(kind: &GroupKind) -> usize {
     KINDS.iter().position(|(group, name)| *group == kind.group && *name == kind.kind).unwrap_or(KINDS.len())
 }
 
-/// The wave of `argocd.argoproj.io/sync-wave`; 0 where none is set.
-pub fn wave(manifest: &Manifest) -> i32 {
-    manifest
-        .annotation("argocd.argoproj.io/sync-wave")
+/// The parts of a sync, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Phase {
+    /// Before anything else.
+    PreSync,
+    /// The objects themselves, and hooks among them.
+    #[default]
+    Sync,
+    /// When all objects are healthy.
+    PostSync,
+    /// When the sync has failed.
+    SyncFail,
+}
+
+/// An object's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// The part of the sync.
+    pub phase: Phase,
+    /// Tasks of one stage (a phase's wave) are healthy before the next one's begin.
+    pub stage: usize,
+    /// Tasks of one step need nothing of each other.
+    pub step: usize,
+}
+
+/// An object to be applied, and when.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The object.
+    pub manifest: Manifest,
+    /// Whether it is a hook.
+    pub hook: bool,
+    /// When.
+    pub turn: Turn,
+    wave: i32,
+}
+
+/// The wave of `argocd.argoproj.io/sync-wave`, or of Helm's hook weight; 0 where none is set.
+pub fn wave(object: &Value) -> i32 {
+    ["argocd.argoproj.io/sync-wave", "helm.sh/hook-weight"]
+        .iter()
+        .find_map(|name| annotation(object, name))
         .and_then(|wave| wave.trim().parse().ok())
         .unwrap_or_default()
 }
 
-/// Sorts manifests into steps: objects of one step need nothing of each other.
-pub fn steps(mut manifests: Vec<Manifest>) -> Vec<Vec<Manifest>> {
-    let key = |manifest: &Manifest| (wave(manifest), rank(&manifest.kind()), manifest.kind());
-    manifests.sort_by_cached_key(|manifest| (key(manifest), manifest.name().to_owned()));
-    manifests.chunk_by(|a, b| key(a) == key(b)).map(<[Manifest]>::to_vec).collect()
+/// Puts manifests in order; `namespace` is where objects go that name none.
+pub fn tasks(manifests: Vec<Manifest>, namespace: &str) -> Result<Vec<Task>, SyncError> {
+    let mut tasks = Vec::with_capacity(manifests.len());
+    for manifest in manifests {
+        let wave = wave(&manifest.object);
+        let task = |phase, hook| Task {
+            manifest: manifest.clone(),
+            hook,
+            turn: Turn { phase, ..Turn::default() },
+            wave,
+        };
+        match hook::phases(&manifest)? {
+            Some(phases) => tasks.extend(phases.into_iter().map(|phase| task(phase, true))),
+            None => tasks.push(task(Phase::Sync, false)),
+        }
+    }
+    tasks.sort_by_cached_key(|task| {
+        let kind = task.manifest.kind();
+        (task.turn.phase, task.wave, rank(&kind), task.manifest.name().to_owned(), kind)
+    });
+    move_before_users(
+        &mut tasks,
+        |object| is_kind(object, "", "Namespace").then(|| text(&object["metadata"]["name"])),
+        |object| Some(object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned()),
+    );
+    move_before_users(&mut tasks, defines, |object| Some(GroupKind::of(object)));
+    let (mut stage, mut step) = (0, 0);
+    for index in 1..tasks.len() {
+        let (before, task) = (&tasks[index - 1], &tasks[index]);
+        let same_stage = (before.turn.phase, before.wave) == (task.turn.phase, task.wave);
+        stage += usize::from(!same_stage);
+        step += usize::from(!same_stage || rank(&before.manifest.kind()) != rank(&task.manifest.kind()));
+        tasks[index].turn.stage = stage;
+        tasks[index].turn.step = step;
+    }
+    Ok(tasks)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn is_kind(object: &Value, group: &str, kind: &str) -> bool {
+    let found = GroupKind::of(object);
+    found.group == group && found.kind == kind
+}
+
+/// The kind that a CustomResourceDefinition defines.
+pub fn defines(object: &Value) -> Option<GroupKind> {
+    is_kind(object, "apiextensions.k8s.io", "CustomResourceDefinition").then(|| GroupKind {
+        group: text(&object["spec"]["group"]),
+        kind: text(&object["spec"]["names"]["kind"]),
+    })
+}
+
+/// Moves what others need before the first that needs it, into that one's phase and wave.
+fn move_before_users<K: Eq + Hash>(
+    tasks: &mut [Task],
+    gives: impl Fn(&Value) -> Option<K>,
+    needs: impl Fn(&Value) -> Option<K>,
+) {
+    let mut first: HashMap<K, usize> = HashMap::new();
+    for index in 0..tasks.len() {
+        let object = &tasks[index].manifest.object;
+        if let Some(key) = gives(object) {
+            if let Some(user) = first.get(&key).copied() {
+                let (wave, phase) = (tasks[user].wave, tasks[user].turn.phase);
+                tasks[user..=index].rotate_right(1);
+                tasks[user].wave = wave;
+                tasks[user].turn.phase = phase;
+                first.values_mut().filter(|at| **at >= user).for_each(|at| *at += 1);
+            }
+        } else if let Some(key) = needs(object) {
+            first.entry(key).or_insert(index);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,37 +183,61 @@ mod tests {
     use super::*;
     use crate::manifest::parse;
 
+    /// The names of each step, for `(apiVersion, kind, name, more annotations and fields)`.
     fn ordered(objects: &[(&str, &str, &str, &str)]) -> Vec<Vec<String>> {
         let text: Vec<String> = objects
             .iter()
-            .map(|(version, kind, name, wave)| {
-                format!(
-                    "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n  annotations:\n    \
-                     argocd.argoproj.io/sync-wave: '{wave}'\n"
-                )
+            .map(|(version, kind, name, more)| {
+                format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, annotations: {{{more}}}}}\n")
             })
             .collect();
-        steps(parse(&text.join("---\n"), "f").unwrap())
-            .iter()
-            .map(|step| step.iter().map(|manifest| manifest.name().to_owned()).collect())
+        steps(&text.join("---\n"))
+    }
+
+    fn steps(text: &str) -> Vec<Vec<String>> {
+        tasks(parse(text, "f").unwrap(), "default")
+            .unwrap()
+            .chunk_by(|a, b| a.turn.step == b.turn.step)
+            .map(|step| step.iter().map(|task| task.manifest.name().to_owned()).collect())
             .collect()
     }
 
     #[test]
-    fn waves_come_before_kinds_and_kinds_before_names() {
+    fn phases_come_before_waves_waves_before_kinds_and_kinds_before_names() {
         let order = ordered(&[
-            ("apps/v1", "Deployment", "d", "0"),
-            ("v1", "ConfigMap", "b", "0"),
-            ("v1", "ConfigMap", "a", "0"),
-            ("v1", "Namespace", "ns", "0"),
-            ("batch/v1", "Job", "first", "-1"),
+            ("apps/v1", "Deployment", "d", ""),
+            ("v1", "ConfigMap", "b", ""),
+            ("v1", "ConfigMap", "a", ""),
+            ("v1", "Namespace", "other", ""),
+            ("batch/v1", "Job", "first", "argocd.argoproj.io/sync-wave: '-1'"),
+            (
+                "batch/v1",
+                "Job",
+                "before",
+                "argocd.argoproj.io/hook: PreSync, argocd.argoproj.io/sync-wave: '5'",
+            ),
+            ("batch/v1", "Job", "after", "helm.sh/hook: 'post-install,post-upgrade'"),
+            ("batch/v1", "Job", "never", "helm.sh/hook: test"),
         ]);
-        assert_eq!(order, [vec!["first"], vec!["ns"], vec!["a", "b"], vec!["d"]]);
+        assert_eq!(
+            order,
+            [vec!["before"], vec!["first"], vec!["other"], vec!["a", "b"], vec!["d"], vec!["after"]]
+        );
     }
 
     #[test]
     fn a_custom_kind_called_namespace_is_not_a_namespace() {
-        let order = ordered(&[("example.test/v1", "Namespace", "custom", "0"), ("v1", "Service", "s", "0")]);
+        let order = ordered(&[("example.test/v1", "Namespace", "custom", ""), ("v1", "Service", "s", "")]);
         assert_eq!(order, [vec!["s"], vec!["custom"]]);
+    }
+
+    #[test]
+    fn a_namespace_and_a_definition_come_before_their_users() {
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: early, namespace: late, annotations: {argocd.argoproj.io/sync-wave: '-2'}}\n---\n\
+            apiVersion: v1\nkind: Namespace\nmetadata: {name: late, annotations: {argocd.argoproj.io/sync-wave: '3'}}\n---\n\
+            apiVersion: example.test/v1\nkind: Thing\nmetadata: {name: thing, annotations: {argocd.argoproj.io/sync-wave: '-1'}}\n---\n\
+            apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.test}\n\
+            spec: {group: example.test, names: {kind: Thing}}\n";
+        assert_eq!(steps(text), [vec!["late"], vec!["early"], vec!["things.example.test"], vec!["thing"]]);
     }
 }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Resource, Resources};
 use crate::error::SyncError;
+use crate::hook;
 use crate::ignore::Ignored;
 use crate::inventory::{self, PART_OF, Record, Scope};
-use crate::manifest::{GroupKind, Identity, Manifest, has_option};
-use crate::order;
+use crate::manifest::{GroupKind, Identity, Manifest};
+use crate::options::SyncOptions;
+use crate::order::{self, Turn};
 use crate::proof;
 use crate::standing::Standing;
 use crate::sync::{Application, CONCURRENCY};
@@ -33,7 +35,12 @@ pub struct Wanted {
     pub digest: String,
     /// What of it may be otherwise.
     pub ignored: Ignored,
-    pub(crate) step: usize,
+    /// When it is its turn.
+    pub turn: Turn,
+    /// How it is synced.
+    pub options: SyncOptions,
+    /// Whether it is a hook.
+    pub hook: bool,
 }
 
 /// What a sync would do, and to what.
@@ -41,6 +48,8 @@ pub struct Wanted {
 pub struct Plan {
     /// What Git has, in order.
     pub wanted: Vec<Wanted>,
+    /// What is run besides, in order.
+    pub hooks: Vec<Wanted>,
     /// How the cluster has it.
     pub live: HashMap<Identity, Standing>,
     /// What has to go, in the order of going.
@@ -49,6 +58,8 @@ pub struct Plan {
     pub(crate) scope: Scope,
     /// What the inventory says; none before the first sync.
     pub(crate) record: Option<Record>,
+    /// The application's namespace, where it is to be made.
+    pub(crate) namespace: Option<Wanted>,
 }
 
 /// An object that Git no longer has.
@@ -71,7 +82,9 @@ impl Application {
     ) -> Result<Plan, SyncError> {
         let parent = self.parent();
         let mut kinds = HashMap::new();
-        let mut wanted = self.locate(cluster, resources, manifests, &parent.id(), &mut kinds).await?;
+        let namespace = self.missing_namespace(cluster, &manifests).await?;
+        let located = self.locate(cluster, resources, manifests, &parent.id(), &mut kinds).await?;
+        let (hooks, mut wanted): (Vec<_>, Vec<_>) = located.into_iter().partition(|wanted| wanted.hook);
         if wanted.is_empty() {
             return Err(SyncError::EmptySource(self.name.clone()));
         }
@@ -95,8 +108,10 @@ impl Application {
         let mut live: HashMap<Identity, Standing> =
             members.iter().map(|(standing, _)| (standing.identity(), standing.clone())).collect();
         // An object that is there and not yet a member is taken over, not created.
-        let strangers: Vec<&Wanted> =
-            wanted.iter().filter(|object| !live.contains_key(&object.identity)).collect();
+        let strangers: Vec<&Wanted> = wanted
+            .iter()
+            .filter(|object| !object.path.is_empty() && !live.contains_key(&object.identity))
+            .collect();
         let found = self.strangers(cluster, &strangers).await?;
         live.extend(found.into_iter().map(|standing| (standing.identity(), standing)));
         refuse_what_others_have(&live, &parent.id())?;
@@ -117,7 +132,7 @@ impl Application {
                 });
         }
         let leaving = self.leaving(members, &wanted)?;
-        let mut plan = Plan { wanted, live, leaving, scope, record };
+        let mut plan = Plan { wanted, hooks, live, leaving, scope, record, namespace };
         self.ignore(cluster, &mut plan).await?;
         Ok(plan)
     }
@@ -133,57 +148,77 @@ impl Application {
     ) -> Result<Vec<Wanted>, SyncError> {
         let mut wanted: Vec<Wanted> = Vec::with_capacity(manifests.len());
         let mut seen = HashSet::with_capacity(manifests.len());
-        for (step, manifests) in order::steps(manifests).into_iter().enumerate() {
-            for manifest in manifests {
-                match manifest.annotation("argocd.argoproj.io/hook").map(str::trim) {
-                    Some("Skip") => continue,
-                    Some(hook) => {
-                        return Err(SyncError::Hook { place: manifest.place.clone(), hook: hook.to_owned() });
-                    }
-                    None => {}
-                }
-                let kind = manifest.kind();
-                let resource = resources
-                    .find(cluster, manifest.api_version(), &kind.kind)
-                    .await?
-                    .ok_or_else(|| SyncError::UnknownKind {
-                        place: manifest.place.clone(),
-                        kind: kind.kind.clone(),
-                        version: manifest.api_version().to_owned(),
-                    })?;
-                let object = self.settle(&manifest, &resource, id);
-                let identity = Identity::of(&object);
-                if !seen.insert(identity.clone()) {
-                    let problem = format!("{identity} is in the source twice");
-                    return Err(SyncError::Manifest { place: manifest.place, problem });
-                }
-                let path = resource.object(&identity.namespace, &identity.name);
-                let ignored = Ignored::of(&identity, &object, &self.ignore)?;
-                kinds.insert(kind, resource);
-                wanted.push(Wanted {
-                    identity,
-                    object,
-                    path,
-                    proven: false,
-                    digest: String::new(),
-                    ignored,
-                    step,
+        let defined: HashMap<GroupKind, Value> = manifests
+            .iter()
+            .filter_map(|manifest| Some((order::defines(&manifest.object)?, manifest.object.clone())))
+            .collect();
+        for task in order::tasks(manifests, &self.namespace)? {
+            let (manifest, hook, turn) = (task.manifest, task.hook, task.turn);
+            let wrong = |problem: String| SyncError::Manifest { place: manifest.place.clone(), problem };
+            let options = self.options.of(&manifest.object).map_err(|error| wrong(error.to_string()))?;
+            let kind = manifest.kind();
+            let resource = match resources.find(cluster, manifest.api_version(), &kind.kind).await? {
+                Some(resource) => Some(resource),
+                None => defined
+                    .get(&kind)
+                    .and_then(|definition| Resource::defined(definition, manifest.api_version())),
+            };
+            if resource.is_none() && !options.skip_dry_run {
+                return Err(SyncError::UnknownKind {
+                    place: manifest.place.clone(),
+                    kind: kind.kind.clone(),
+                    version: manifest.api_version().to_owned(),
                 });
             }
+            // Of a kind that is not known yet, most have namespaces.
+            let namespaced = resource.as_ref().is_none_or(|resource| resource.namespaced);
+            let mut object = self.settle(&manifest, namespaced);
+            if hook {
+                hook::name(&mut object, turn.phase);
+                inventory::label(&mut object, hook::HOOK_OF, id);
+            } else {
+                inventory::join(&mut object, id);
+            }
+            let identity = Identity::of(&object);
+            if !seen.insert((identity.clone(), hook.then_some(turn.phase))) {
+                return Err(wrong(format!("{identity} is in the source twice")));
+            }
+            let path = resource.as_ref().map(|resource| resource.object(&identity.namespace, &identity.name));
+            kinds.extend(resource.map(|resource| (kind, resource)));
+            let path = path.unwrap_or_default();
+            let ignored = Ignored::of(&identity, &object, &self.ignore)?;
+            wanted.push(Wanted { identity, object, path, ignored, turn, options, hook, ..Wanted::default() });
         }
         Ok(wanted)
     }
 
-    /// The manifest's object with its namespace and its membership.
-    fn settle(&self, manifest: &Manifest, resource: &Resource, id: &str) -> Value {
+    /// The application's namespace, where `CreateNamespace` asks for it and neither source nor cluster has it.
+    async fn missing_namespace(
+        &self,
+        cluster: &Cluster,
+        manifests: &[Manifest],
+    ) -> Result<Option<Wanted>, SyncError> {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        let identity = Identity::of(&object);
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        if !self.options.create_namespace
+            || manifests.iter().any(|manifest| Identity::of(&manifest.object) == identity)
+            || cluster.get(&path).await?.is_some()
+        {
+            return Ok(None);
+        }
+        Ok(Some(Wanted { identity, object, path, ..Wanted::default() }))
+    }
+
+    /// The manifest's object with its namespace.
+    fn settle(&self, manifest: &Manifest, namespaced: bool) -> Value {
         let mut object = manifest.object.clone();
-        if resource.namespaced {
+        if namespaced {
             let namespace = manifest.namespace().unwrap_or(&self.namespace);
             object["metadata"]["namespace"] = Value::from(namespace);
         } else if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("namespace");
         }
-        inventory::join(&mut object, id);
         object
     }
 
@@ -313,7 +348,8 @@ impl Application {
             .filter(|member| !staying.contains(&member.identity))
             .collect();
         leaving.sort_by_key(|member| {
-            (std::cmp::Reverse(order::rank(&member.identity.kind)), member.identity.clone())
+            let place = (order::wave(&member.object), order::rank(&member.identity.kind));
+            (std::cmp::Reverse(place), member.identity.clone())
         });
         let namespaces = wanted.iter().map(|object| object.identity.namespace.as_str());
         for needed in namespaces.chain([self.namespace.as_str()]) {
@@ -333,7 +369,7 @@ impl Application {
     pub(crate) fn may_prune(&self, member: &Standing) -> bool {
         member.footprint.is_some()
             && member.set() == Some(&self.parent().id())
-            && !has_option(&member.object, "Prune=false")
+            && self.options.of(&member.object).is_ok_and(|options| !options.keep && !options.confirm)
             && member.object["metadata"]["deletionTimestamp"].is_null()
     }
 }
@@ -349,7 +385,23 @@ impl Wanted {
 impl Plan {
     /// Whether the namespace comes with the plan itself.
     pub(crate) fn brings_namespace(&self, namespace: &str) -> bool {
-        self.wanted.iter().any(|wanted| brings(&wanted.identity, namespace))
+        self.wanted.iter().chain(&self.namespace).any(|wanted| brings(&wanted.identity, namespace))
+    }
+
+    /// Whether the kind comes with the plan itself, or may come.
+    pub(crate) fn brings_kind(&self, wanted: &Wanted) -> bool {
+        wanted.options.skip_dry_run
+            || self
+                .wanted
+                .iter()
+                .any(|other| order::defines(&other.object).as_ref() == Some(&wanted.identity.kind))
+    }
+
+    /// Whether objects of the kind that this one defines are wanted.
+    pub(crate) fn uses(&self, definition: &Wanted) -> bool {
+        order::defines(&definition.object).is_some_and(|kind| {
+            self.wanted.iter().chain(&self.hooks).any(|wanted| wanted.identity.kind == kind)
+        })
     }
 
     /// Whether everything is proved to be as wanted, and the inventory says so.

@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Conflicts};
 use crate::diff;
 use crate::error::SyncError;
-use crate::manifest::has_option;
 use crate::plan::{Plan, Wanted};
 use crate::report::Change;
 use crate::sync::{Application, CONCURRENCY};
@@ -38,7 +37,7 @@ impl Application {
             !wanted.proven
                 && (self.paranoid || plan.live.contains_key(&wanted.identity) || shapes.insert(shape(wanted)))
         });
-        stream::iter(wanted.map(|wanted| self.try_out(cluster, plan, wanted)))
+        stream::iter(wanted.chain(&plan.hooks).map(|wanted| self.try_out(cluster, plan, wanted)))
             .buffer_unordered(CONCURRENCY)
             .try_for_each(|_| std::future::ready(Ok(())))
             .await
@@ -73,7 +72,7 @@ impl Application {
         for (index, live, outlook) in judged {
             let wanted = &mut plan.wanted[index];
             wanted.proven = outlook.change == Change::Unchanged;
-            if self.respect_ignored || has_option(&wanted.object, "RespectIgnoreDifferences=true") {
+            if wanted.options.respect_ignored {
                 wanted.ignored.keep_live(&mut wanted.object, &live);
             }
         }
@@ -108,21 +107,33 @@ impl Application {
         Ok(Outlook { change, live, would_be: Some(would_be) })
     }
 
-    /// The object as it would be; none where its namespace comes with the same plan.
+    /// The object as it would be; none where its namespace or kind comes with the same plan.
     async fn try_out(
         &self,
         cluster: &Cluster,
         plan: &Plan,
         wanted: &Wanted,
     ) -> Result<Option<Value>, SyncError> {
-        let standing = plan.live.get(&wanted.identity);
-        match self.put(cluster, &wanted.path, &wanted.object, standing, true).await {
+        if wanted.path.is_empty() {
+            return Ok(None);
+        }
+        let tried = if wanted.hook {
+            // Under a name of its own: the last run's hook may still be there.
+            cluster.try_to_create(&wanted.path, &wanted.object, &self.manager()).await
+        } else {
+            let standing = plan.live.get(&wanted.identity);
+            let tried = self.put(cluster, &wanted.path, &wanted.object, standing, true).await;
+            tried.map(|tried| tried.object)
+        };
+        match tried {
             Err(SyncError::Refused { code: 404, .. })
-                if plan.brings_namespace(&wanted.identity.namespace) =>
+                if plan.brings_namespace(&wanted.identity.namespace) || plan.brings_kind(wanted) =>
             {
                 Ok(None)
             }
-            tried => tried.map(|tried| Some(tried.object)),
+            // It is deleted and made again.
+            Err(SyncError::Immutable { .. }) if wanted.options.force => Ok(None),
+            tried => tried.map(Some),
         }
     }
 }

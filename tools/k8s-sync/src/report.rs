@@ -74,6 +74,27 @@ pub fn object(out: &mut Records, format: Format, change: Change, identity: &Iden
     }
 }
 
+/// Tells how an object differs: its unified diff.
+pub fn difference(
+    out: &mut Records,
+    format: Format,
+    change: Change,
+    identity: &Identity,
+    diff: &str,
+) -> Result<(), Failure> {
+    match format {
+        Format::Json => out.line(
+            json!({
+                "schema": "k8s-sync/v1", "kind": "difference", "change": change.word(),
+                "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
+                "diff": diff,
+            })
+            .to_string(),
+        ),
+        _ => out.bytes(diff.as_bytes()),
+    }
+}
+
 /// Tells of the whole run, where that is asked for.
 pub fn summary(
     out: &mut Records,

@@ -10,6 +10,7 @@ use crate::error::SyncError;
 use crate::fields;
 use crate::inventory;
 use crate::manifest::Identity;
+use crate::options::Propagation;
 use crate::plan::{Leaving, Plan};
 use crate::run;
 use crate::standing::Standing;
@@ -85,7 +86,7 @@ impl Application {
             if standing.set() != Some(&self.parent().id()) || standing.footprint.is_none() {
                 return Ok(None);
             }
-            match cluster.delete(&entry.path, &standing.object).await {
+            match cluster.delete(&entry.path, &standing.object, Propagation::Foreground).await {
                 Err(SyncError::Refused { code: 409, .. }) => {}
                 deleted => return deleted.map(|()| Some(standing.identity())),
             }

@@ -1,19 +1,15 @@
 //! One sync: what was planned and tried out is applied in order, and what Git no longer has is pruned.
 
-use std::cell::Cell;
-use std::collections::HashMap;
-
-use futures_util::{StreamExt as _, stream};
+use std::time::Duration;
 
 use crate::cluster::{Cluster, Conflict, Conflicts};
 use crate::error::SyncError;
 use crate::ignore::Rule;
 use crate::inventory::{self, Parent};
-use crate::manifest::Identity;
-use crate::plan::{Leaving, Plan, Wanted, brings};
+use crate::options::SyncOptions;
+use crate::plan::{Leaving, Plan, Wanted};
 use crate::report::Change;
 use crate::rollback::Journal;
-use crate::run::Run;
 use crate::standing::Standing;
 
 /// How often an object that is to be pruned may change under our hands.
@@ -38,10 +34,12 @@ pub struct Application {
     pub paranoid: bool,
     /// Differences that are not to be seen.
     pub ignore: Vec<Rule>,
-    /// Whether what is not to be seen is not to be written either.
-    pub respect_ignored: bool,
     /// Where what is changed is kept as it was, if it may have to go back.
     pub journal: Option<Journal>,
+    /// How objects are synced that say nothing themselves.
+    pub options: SyncOptions,
+    /// How long the objects of a wave, and a hook, may take to be healthy.
+    pub patience: Duration,
 }
 
 /// What became of an object, and what it says of our apply since.
@@ -76,65 +74,6 @@ impl Application {
         (lists, format!("{}={}", inventory::PART_OF, self.parent().id()))
     }
 
-    /// Carries the plan out, step by step; tells of each object as it is done. Returns the objects' footprints.
-    pub async fn carry_out(
-        &self,
-        cluster: &Cluster,
-        plan: &Plan,
-        mut tell: impl FnMut(Change, &Identity) -> Result<(), step::Failure>,
-    ) -> Result<HashMap<Identity, Option<String>>, step::Failure> {
-        let mut footprints = HashMap::with_capacity(plan.wanted.len());
-        let mut run = Run::new(self, plan);
-        for step in plan.wanted.chunk_by(|a, b| a.step == b.step) {
-            // Before anything is applied the inventory names its kinds, so that a run that is cut off forgets nothing.
-            // Its own namespace may be part of the first step.
-            if !step.iter().any(|object| brings(&object.identity, &self.namespace)) {
-                run.begin(cluster).await?;
-            }
-            let failed = Cell::new(false);
-            let stop = &failed;
-            let mut brought = stream::iter(step.iter().map(|wanted| async move {
-                // After a failure nothing new begins, and what is under way ends: nobody is left to wonder.
-                if stop.get() {
-                    return None;
-                }
-                let result = self.bring(cluster, plan.live.get(&wanted.identity), wanted).await;
-                stop.set(stop.get() || result.is_err());
-                Some((wanted, result))
-            }))
-            .buffered(CONCURRENCY);
-            let mut failure = None;
-            while let Some(ended) = brought.next().await {
-                let Some((wanted, result)) = ended else { continue };
-                match result {
-                    Ok(brought) => {
-                        tell(brought.change, &wanted.identity)?;
-                        run.keep(wanted, &brought);
-                        footprints.insert(wanted.identity.clone(), brought.footprint);
-                    }
-                    Err(error) => failure = failure.or(Some(error)),
-                }
-            }
-            if let Some(error) = failure {
-                return Err(error.into());
-            }
-        }
-        // What is of one kind may go at once.
-        for leaving in plan.leaving.chunk_by(|a, b| a.identity.kind == b.identity.kind) {
-            let mut pruned = stream::iter(
-                leaving.iter().map(|leaving| async move { (leaving, self.prune(cluster, leaving).await) }),
-            )
-            .buffered(CONCURRENCY);
-            while let Some((leaving, result)) = pruned.next().await {
-                if result? {
-                    tell(Change::Pruned, &leaving.identity)?;
-                }
-            }
-        }
-        run.finish(cluster).await?;
-        Ok(footprints)
-    }
-
     /// Makes an object as it should be.
     pub(crate) async fn bring(
         &self,
@@ -152,7 +91,20 @@ impl Application {
         if standing.is_some_and(Standing::migrates) {
             self.migrate(cluster, &wanted.path).await?;
         }
-        let applied = self.put(cluster, &wanted.path, &wanted.object, standing, false).await?;
+        if standing.is_some() && wanted.options.replace {
+            if wanted.options.force {
+                self.remove(cluster, wanted).await?;
+            } else {
+                cluster.replace(&wanted.path, &wanted.object, &self.manager()).await?;
+            }
+        }
+        let applied = match self.put(cluster, &wanted.path, &wanted.object, standing, false).await {
+            Err(SyncError::Immutable { .. }) if wanted.options.force => {
+                self.remove(cluster, wanted).await?;
+                self.put(cluster, &wanted.path, &wanted.object, None, false).await?
+            }
+            applied => applied?,
+        };
         let (yielded, applied) = (applied.yielded, applied.object);
         // A server-side apply that changes nothing leaves the resource version alone.
         let version = &applied["metadata"]["resourceVersion"];
@@ -169,14 +121,16 @@ impl Application {
     /// Deletes a member, or does not, where it is no longer what was read.
     ///
     /// Its status may have moved meanwhile: then it is read again, and goes if it still is the same member.
-    async fn prune(&self, cluster: &Cluster, leaving: &Leaving) -> Result<bool, SyncError> {
+    pub(crate) async fn prune(&self, cluster: &Cluster, leaving: &Leaving) -> Result<bool, SyncError> {
         if let Some(journal) = &self.journal {
             journal.keep(cluster, &leaving.path, leaving.kind()).await?;
         }
         let manager = self.manager();
+        // An annotation that is wrong has kept it from leaving.
+        let propagation = self.options.of(&leaving.object).unwrap_or(self.options).propagation;
         let mut object = leaving.object.clone();
         for _ in 0..PRUNE_ATTEMPTS {
-            match cluster.delete(&leaving.path, &object).await {
+            match cluster.delete(&leaving.path, &object, propagation).await {
                 Err(SyncError::Refused { code: 409, .. }) => {}
                 ended => return ended.map(|()| true),
             }

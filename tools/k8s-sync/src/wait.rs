@@ -3,35 +3,62 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use step::Console;
+use futures_util::StreamExt as _;
+use kube::core::WatchEvent;
 
+use crate::cluster::Cluster;
 use crate::error::SyncError;
+use crate::evidence;
 use crate::health::{self, Health, Status};
 use crate::manifest::Identity;
 use crate::observe::{Observer, Seen};
 
-/// Waits until each object is healthy; a degraded one ends the wait at once.
+/// Waits until each object (with its path in the API) is healthy; a degraded one ends the wait at once, and what is
+/// known of it is told. `labels` select the objects among those of their lists.
 pub async fn until_healthy(
-    observer: &mut Observer,
-    objects: &[Identity],
+    cluster: &Cluster,
+    objects: &[(Identity, String)],
+    labels: &str,
     timeout: Duration,
-    console: &Console,
 ) -> Result<(), SyncError> {
     let missing = || Status { health: Health::Missing, message: "not in the cluster yet".to_owned() };
     let mut states: BTreeMap<Identity, Status> =
-        objects.iter().map(|identity| (identity.clone(), missing())).collect();
-    let waited = tokio::time::timeout(timeout, watch(observer, &mut states, console)).await;
+        objects.iter().map(|(identity, _)| (identity.clone(), missing())).collect();
+    let mut lists: Vec<String> = objects
+        .iter()
+        .filter_map(|(_, path)| path.rsplit_once('/').map(|(list, _)| list.to_owned()))
+        .collect();
+    lists.sort();
+    lists.dedup();
+    let mut observer = Observer::start(cluster, &lists, labels);
+    let waited = tokio::time::timeout(timeout, watch(&mut observer, &mut states)).await;
+    let path = |identity: &Identity| {
+        objects.iter().find(|(found, _)| found == identity).map_or("", |(_, path)| path.as_str())
+    };
     match waited {
-        Ok(result) => result,
-        Err(_) => Err(SyncError::NotHealthy { seconds: timeout.as_secs(), objects: waiting_for(&states) }),
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some((object, message)))) => {
+            let evidence = evidence::of(cluster, path(&object)).await;
+            Err(SyncError::Degraded { object: object.to_string(), message, evidence })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let first = states.iter().find(|(_, status)| !is_fine(status)).map(|(identity, _)| identity);
+            let evidence = match first {
+                Some(identity) => evidence::of(cluster, path(identity)).await,
+                None => String::new(),
+            };
+            let objects = waiting_for(&states);
+            Err(SyncError::NotHealthy { seconds: timeout.as_secs(), objects, evidence })
+        }
     }
 }
 
+/// Returns when all are fine, or one is degraded: which, and why.
 async fn watch(
     observer: &mut Observer,
     states: &mut BTreeMap<Identity, Status>,
-    console: &Console,
-) -> Result<(), SyncError> {
+) -> Result<Option<(Identity, String)>, SyncError> {
     while states.values().any(|status| !is_fine(status)) {
         let (identity, now) = match observer.next().await {
             Some(Seen::Is(identity, object)) => (identity, health::of(&object)),
@@ -40,23 +67,16 @@ async fn watch(
             }
             // No permission comes by waiting for it.
             Some(Seen::Lost(error @ SyncError::Refused { code: 401 | 403, .. })) => return Err(error),
-            Some(Seen::Lost(error)) => {
-                console.detail(format!("a watch broke: {error}"));
-                continue;
-            }
+            Some(Seen::Lost(_)) => continue,
             None => return Err(SyncError::Unreachable("all watches have ended".to_owned())),
         };
         let Some(known) = states.get_mut(&identity) else { continue };
-        if *known == now {
-            continue;
-        }
-        console.detail(format!("{identity}: {} {}", now.health, now.message));
         if now.health == Health::Degraded {
-            return Err(SyncError::Degraded { object: identity.to_string(), message: now.message });
+            return Ok(Some((identity, now.message)));
         }
         *known = now;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What is suspended waits for somebody else, not for us.
@@ -70,4 +90,37 @@ fn waiting_for(states: &BTreeMap<Identity, Status>) -> String {
         .map(|(identity, status)| format!("{identity} is {}: {}", status.health, status.message))
         .collect();
     lines.join("; ")
+}
+
+/// Waits until an object that is being deleted is gone.
+pub async fn until_gone(
+    cluster: &Cluster,
+    path: &str,
+    identity: &Identity,
+    timeout: Duration,
+) -> Result<(), SyncError> {
+    let list = path.rsplit_once('/').map_or(path, |(list, _)| list);
+    let gone = async {
+        // A watch ends after a while; then the object is looked at again.
+        while let Some(object) = cluster.get(path).await? {
+            let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            let mut events = Box::pin(cluster.watch(list, "", version).await?);
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(WatchEvent::Deleted(object)) if Identity::of(&object) == *identity => return Ok(()),
+                    Ok(WatchEvent::Error(_)) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(timeout, gone).await {
+        Ok(ended) => ended,
+        Err(_) => Err(SyncError::NotHealthy {
+            seconds: timeout.as_secs(),
+            objects: format!("{identity} is still being deleted: see its finalizers"),
+            evidence: String::new(),
+        }),
+    }
 }

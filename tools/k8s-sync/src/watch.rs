@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, Resources};
 use crate::error::SyncError;
 use crate::health::{self, Health};
+use crate::hook;
 use crate::inventory;
 use crate::manifest::{Identity, Manifest};
 use crate::observe::{Observer, Seen};
@@ -196,7 +197,9 @@ impl Operator {
     /// Makes the objects again as the last good commit says.
     async fn heal(&self, memory: &mut Memory, io: &mut Io) -> Result<(), Failure> {
         let Some(source) = &memory.source else { return Ok(()) };
-        let source = Source { commit: source.commit, manifests: source.manifests.clone() };
+        // Hooks run with a new commit only, as Argo CD has it.
+        let members = source.manifests.iter().filter(|manifest| !hook::is_hook(&manifest.object));
+        let source = Source { commit: source.commit, manifests: members.cloned().collect() };
         for object in &memory.drifted {
             io.console
                 .note(format!("{}: {object} was changed in the cluster, healing", self.application.name));

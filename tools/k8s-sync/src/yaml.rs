@@ -209,7 +209,6 @@ fn scalar(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, String> {
     let fits = match tag.as_deref().and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:")) {
         None if tag.is_some() || !plain => return Ok(Value::from(text)),
         None => true,
-        Some("str" | "timestamp") => return Ok(Value::from(text)),
         Some("binary") => {
             use base64::Engine as _;
             let packed: String = text.split_whitespace().collect();
@@ -221,6 +220,7 @@ fn scalar(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, String> {
         Some("null") => matches!(found, Some(Value::Null)),
         Some("int") => matches!(&found, Some(Value::Number(number)) if !number.is_f64()),
         Some("float") => matches!(found, Some(Value::Number(_))),
+        // `!!str` among them.
         Some(_) => return Ok(Value::from(text)),
     };
     if !fits {
@@ -373,7 +373,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let before = format!("*a{}, ", level - 1).repeat(9);
-            text += &format!("a{level}: &a{level} [{before}]\n");
+            text.extend([format!("a{level}: &a{level} [{before}]\n")]);
         }
         assert!(documents(&text).unwrap_err().problem.contains("too large"));
         let deep = "[".repeat(100_000);

@@ -10,6 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hermetic::Home;
 
+#[path = "real/options.rs"]
+mod options;
+#[path = "real/ordering.rs"]
+mod ordering;
+#[path = "real/reaching.rs"]
+mod reaching;
+
 /// The cluster's variables; it comes up at the first use.
 fn cluster() -> &'static HashMap<String, String> {
     static CLUSTER: OnceLock<HashMap<String, String>> = OnceLock::new();
@@ -283,24 +290,6 @@ fn what_another_application_has_is_not_taken() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("belongs to another application"), "{said}");
     assert_eq!(app.done("apply", &[]), [format!("unchanged ConfigMap {}/a", app.namespace)]);
-}
-
-#[test]
-fn a_hook_is_refused_and_a_skipped_object_skipped() {
-    let app = Application::new();
-    app.config_map("a", "1");
-    let hook = |phase: &str| {
-        let text = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: h\n  annotations: {{argocd.argoproj.io/hook: {phase}}}\n"
-        );
-        std::fs::write(app.folder().join("h.yml"), text).unwrap();
-    };
-    hook("PostDelete");
-    assert!(app.refused(2, "apply", &[]).contains("PostDelete hooks are not run"));
-    assert!(app.config_maps().is_empty());
-    hook("Skip");
-    app.done("apply", &[]);
-    assert_eq!(app.config_maps(), ["a"]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::error::SyncError;
 use crate::manifest::Identity;
+use crate::options::Propagation;
 
 /// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
 const REQUEST_LIMIT: Duration = Duration::from_mins(1);
@@ -205,14 +206,78 @@ impl Cluster {
         parse(path, &text)
     }
 
+    /// Lets the server check a new object that is like this one, but for its name.
+    pub async fn try_to_create(&self, path: &str, object: &Value, manager: &str) -> Result<Value, SyncError> {
+        let mut object = object.clone();
+        object["metadata"]["generateName"] = Value::from("k8s-sync-");
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("name");
+        }
+        let list = path.rsplit_once('/').map_or(path, |(list, _)| list);
+        let uri = format!("{list}?fieldManager={}&fieldValidation=Strict&dryRun=All", escape(manager));
+        self.write(Method::POST, &uri, &object).await
+    }
+
+    /// Makes the object exactly this one, whatever it was.
+    pub async fn replace(&self, path: &str, object: &Value, manager: &str) -> Result<Value, SyncError> {
+        let uri = format!("{path}?fieldManager={}&fieldValidation=Strict", escape(manager));
+        self.write(Method::PUT, &uri, object).await
+    }
+
+    async fn write(&self, method: Method, uri: &str, object: &Value) -> Result<Value, SyncError> {
+        let what = Identity::of(object).to_string();
+        let body = Some((JSON, object.to_string().into_bytes()));
+        let text = self.send(Ask { method, uri, body, accept: JSON, what: &what }).await?;
+        parse(&what, &text)
+    }
+
+    /// Reads the end of a container's log.
+    pub async fn log(
+        &self,
+        pod: &str,
+        container: &str,
+        lines: usize,
+        previous: bool,
+    ) -> Result<String, SyncError> {
+        let uri = format!("{pod}/log?container={}&tailLines={lines}&previous={previous}", escape(container));
+        self.send(Ask { method: Method::GET, uri: &uri, body: None, accept: "*/*", what: pod }).await
+    }
+
     /// Deletes exactly this object: not one that has changed since, nor one that took its name.
-    pub async fn delete(&self, path: &str, object: &Value) -> Result<(), SyncError> {
+    pub async fn delete(
+        &self,
+        path: &str,
+        object: &Value,
+        propagation: Propagation,
+    ) -> Result<(), SyncError> {
         let metadata = &object["metadata"];
+        let same = json!({ "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
+        self.delete_if(path, object, same, propagation).await
+    }
+
+    /// Deletes this object, whatever has become of it, but not one that took its name.
+    pub async fn delete_whatever(
+        &self,
+        path: &str,
+        object: &Value,
+        propagation: Propagation,
+    ) -> Result<(), SyncError> {
+        let same = json!({ "uid": object["metadata"]["uid"] });
+        self.delete_if(path, object, same, propagation).await
+    }
+
+    async fn delete_if(
+        &self,
+        path: &str,
+        object: &Value,
+        preconditions: Value,
+        propagation: Propagation,
+    ) -> Result<(), SyncError> {
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",
-            "preconditions": { "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] },
+            "propagationPolicy": propagation.name(),
+            "preconditions": preconditions,
         });
         let body = (JSON, options.to_string().into_bytes());
         let what = Identity::of(object).to_string();

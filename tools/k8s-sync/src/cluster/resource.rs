@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::{Cluster, builtin};
 use crate::error::SyncError;
 use crate::manifest::GroupKind;
@@ -18,6 +20,19 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// The kind that a CustomResourceDefinition will make, where it serves this apiVersion.
+    pub fn defined(definition: &Value, version: &str) -> Option<Self> {
+        let spec = &definition["spec"];
+        let (_, served) = version.split_once('/')?;
+        let mut versions = spec["versions"].as_array()?.iter();
+        versions.find(|version| version["name"] == served && version["served"] == true)?;
+        Some(Self {
+            version: version.to_owned(),
+            plural: spec["names"]["plural"].as_str()?.to_owned(),
+            namespaced: spec["scope"] == "Namespaced",
+        })
+    }
+
     /// The path of all objects: of a namespace, or of the cluster where it is empty.
     pub fn list(&self, namespace: &str) -> String {
         let root = if self.version.contains('/') { "apis" } else { "api" };

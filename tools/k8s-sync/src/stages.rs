@@ -1,0 +1,268 @@
+//! A plan carried out: phase by phase and wave by wave, each healthy before the next begins, hooks among them.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use futures_util::{StreamExt as _, stream};
+use step::Failure;
+
+use crate::cluster::{Apply, Cluster, Conflicts, Resources};
+use crate::error::SyncError;
+use crate::hook::{self, Deletion};
+use crate::inventory::PART_OF;
+use crate::manifest::Identity;
+use crate::options::Propagation;
+use crate::order::{self, Phase};
+use crate::plan::{Leaving, Plan, Wanted, brings};
+use crate::report::Change;
+use crate::run::Run;
+use crate::sync::{Application, Brought, CONCURRENCY};
+use crate::wait;
+
+/// An object's footprint, where it is ours.
+type Footprints = HashMap<Identity, Option<String>>;
+
+impl Application {
+    /// Carries the plan out, stage by stage; tells of each object as it is done. Returns the objects' footprints.
+    pub async fn carry_out(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        mut tell: impl FnMut(Change, &Identity) -> Result<(), Failure>,
+    ) -> Result<Footprints, Failure> {
+        let mut footprints = HashMap::with_capacity(plan.wanted.len());
+        let mut run = Run::new(self, plan);
+        if let Some(namespace) = &plan.namespace {
+            cluster.apply(&namespace.path, &namespace.object, firmly(&self.manager())).await?;
+            tell(Change::Created, &namespace.identity)?;
+        }
+        let ended = self.run_phases(cluster, plan, &mut run, &mut footprints, &mut tell).await;
+        if let Err(failure) = ended {
+            let last: Vec<&Wanted> =
+                plan.hooks.iter().filter(|hook| hook.turn.phase == Phase::SyncFail).collect();
+            for stage in last.chunk_by(|a, b| a.turn.stage == b.turn.stage) {
+                if let Err(second) = self.run_hooks(cluster, stage, &mut tell).await {
+                    return Err(failure.context(format!("a SyncFail hook failed too: {second}")));
+                }
+            }
+            return Err(failure);
+        }
+        run.finish(cluster).await?;
+        Ok(footprints)
+    }
+
+    async fn run_phases(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        run: &mut Run<'_>,
+        footprints: &mut Footprints,
+        tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut tasks: Vec<&Wanted> = plan
+            .wanted
+            .iter()
+            .chain(&plan.hooks)
+            .filter(|wanted| wanted.turn.phase != Phase::SyncFail)
+            .collect();
+        tasks.sort_by_key(|wanted| (wanted.turn.step, wanted.hook));
+        let last_of_sync =
+            tasks.iter().filter(|task| task.turn.phase <= Phase::Sync).map(|task| task.turn.stage).max();
+        let last = tasks.last().map(|task| task.turn.stage);
+        for stage in tasks.chunk_by(|a, b| a.turn.stage == b.turn.stage) {
+            let (hooks, members): (Vec<&Wanted>, Vec<&Wanted>) = stage.iter().partition(|task| task.hook);
+            for step in members.chunk_by(|a, b| a.turn.step == b.turn.step) {
+                // Before anything is applied the inventory names its kinds, so that a run that is cut off forgets
+                // nothing. Its own namespace may be part of the first step.
+                if !step.iter().any(|object| brings(&object.identity, &self.namespace)) {
+                    run.begin(cluster).await?;
+                }
+                self.bring_all(cluster, plan, step, run, footprints, tell).await?;
+            }
+            self.run_hooks(cluster, &hooks, tell).await?;
+            let number = Some(stage[0].turn.stage);
+            let (now, later): (Vec<&Leaving>, Vec<&Leaving>) =
+                plan.leaving.iter().partition(|leaving| !self.goes_last(leaving));
+            let ends_sync = number == last_of_sync;
+            if ends_sync {
+                self.prune_all(cluster, &now, tell).await?;
+            }
+            if number != last || (ends_sync && !later.is_empty()) {
+                self.until_healthy(cluster, &members, PART_OF).await?;
+            }
+            if ends_sync {
+                self.prune_all(cluster, &later, tell).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the objects of a step, all at once.
+    async fn bring_all(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        step: &[&Wanted],
+        run: &mut Run<'_>,
+        footprints: &mut Footprints,
+        tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let failed = Cell::new(false);
+        let ended = &failed;
+        let mut brought = stream::iter(step.iter().map(|wanted| async move {
+            // After a failure nothing new begins, and what is under way ends: nobody is left to wonder.
+            if ended.get() {
+                return None;
+            }
+            let result = self.bring_when_known(cluster, plan, wanted).await;
+            ended.set(ended.get() || result.is_err());
+            Some((*wanted, result))
+        }))
+        .buffered(CONCURRENCY);
+        let mut failure = None;
+        while let Some(next) = brought.next().await {
+            let Some((wanted, result)) = next else { continue };
+            match result {
+                Ok(brought) => {
+                    tell(brought.change, &wanted.identity)?;
+                    run.keep(wanted, &brought);
+                    footprints.insert(wanted.identity.clone(), brought.footprint);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        let definitions: Vec<&Wanted> =
+            step.iter().copied().filter(|wanted| !wanted.proven && plan.uses(wanted)).collect();
+        Ok(self.until_healthy(cluster, &definitions, PART_OF).await?)
+    }
+
+    /// Brings an object whose kind the server may only just be learning.
+    async fn bring_when_known(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        wanted: &Wanted,
+    ) -> Result<Brought, SyncError> {
+        let standing = plan.live.get(&wanted.identity);
+        if !plan.brings_kind(wanted) {
+            return self.bring(cluster, standing, wanted).await;
+        }
+        let mut wanted = wanted.clone();
+        let attempt = async {
+            // An established kind is served a moment later, which no event tells.
+            let mut looks = tokio::time::interval(std::time::Duration::from_millis(50));
+            loop {
+                looks.tick().await;
+                if wanted.path.is_empty() && !self.find(cluster, &mut wanted).await? {
+                    continue;
+                }
+                match self.bring(cluster, standing, &wanted).await {
+                    Err(SyncError::Refused { code: 404, .. }) => {}
+                    brought => return brought,
+                }
+            }
+        };
+        match tokio::time::timeout(self.patience, attempt).await {
+            Ok(brought) => brought,
+            Err(_) => Err(SyncError::UnknownKind {
+                place: wanted.identity.to_string(),
+                kind: wanted.identity.kind.kind.clone(),
+                version: wanted.kind().0.to_owned(),
+            }),
+        }
+    }
+
+    /// Finds out where an object is in the API, if its kind is known by now.
+    async fn find(&self, cluster: &Cluster, wanted: &mut Wanted) -> Result<bool, SyncError> {
+        let (version, kind) = wanted.kind();
+        let Some(resource) = Resources::default().find(cluster, version, kind).await? else {
+            return Ok(false);
+        };
+        if !resource.namespaced
+            && let Some(metadata) = wanted.object["metadata"].as_object_mut()
+        {
+            metadata.remove("namespace");
+        }
+        wanted.path = resource.object(&wanted.identity.namespace, &wanted.identity.name);
+        Ok(true)
+    }
+
+    /// Runs hooks to their end, kind by kind, and deletes those that are not to stay.
+    async fn run_hooks(
+        &self,
+        cluster: &Cluster,
+        hooks: &[&Wanted],
+        tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for hook in hooks {
+            let deletions = hook::deletions(&hook.object);
+            if deletions.contains(&Deletion::BeforeHookCreation) {
+                self.remove(cluster, hook).await?;
+            }
+            cluster.apply(&hook.path, &hook.object, firmly(&self.manager())).await?;
+            tell(Change::Created, &hook.identity)?;
+        }
+        let ended = self.until_healthy(cluster, hooks, hook::HOOK_OF).await;
+        let goes_when = if ended.is_ok() { Deletion::HookSucceeded } else { Deletion::HookFailed };
+        for hook in hooks.iter().filter(|hook| hook::deletions(&hook.object).contains(&goes_when)) {
+            self.remove(cluster, hook).await?;
+        }
+        Ok(ended?)
+    }
+
+    /// Deletes an object that is to be made again, and waits until it is gone.
+    pub(crate) async fn remove(&self, cluster: &Cluster, wanted: &Wanted) -> Result<(), SyncError> {
+        let Some(live) = cluster.get(&wanted.path).await? else { return Ok(()) };
+        cluster.delete_whatever(&wanted.path, &live, Propagation::Background).await?;
+        wait::until_gone(cluster, &wanted.path, &wanted.identity, self.patience).await
+    }
+
+    async fn until_healthy(
+        &self,
+        cluster: &Cluster,
+        objects: &[&Wanted],
+        label: &str,
+    ) -> Result<(), SyncError> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let objects: Vec<(Identity, String)> =
+            objects.iter().map(|wanted| (wanted.identity.clone(), wanted.path.clone())).collect();
+        wait::until_healthy(cluster, &objects, &format!("{label}={}", self.parent().id()), self.patience)
+            .await
+    }
+
+    fn goes_last(&self, leaving: &Leaving) -> bool {
+        self.options.of(&leaving.object).is_ok_and(|options| options.prune_last)
+    }
+
+    /// Deletes what Git no longer has; what is of one kind may go at once.
+    async fn prune_all(
+        &self,
+        cluster: &Cluster,
+        leaving: &[&Leaving],
+        tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let place = |leaving: &Leaving| (order::wave(&leaving.object), leaving.identity.kind.clone());
+        for together in leaving.chunk_by(|a, b| place(a) == place(b)) {
+            let mut pruned = stream::iter(
+                together.iter().map(|leaving| async move { (*leaving, self.prune(cluster, leaving).await) }),
+            )
+            .buffered(CONCURRENCY);
+            while let Some((leaving, result)) = pruned.next().await {
+                if result? {
+                    tell(Change::Pruned, &leaving.identity)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An apply of what is ours alone.
+const fn firmly(manager: &str) -> Apply<'_> {
+    Apply { manager, conflicts: Conflicts::Force, dry_run: false }
+}

@@ -1,0 +1,96 @@
+//! Sync options, of the application and of objects.
+
+use crate::{Application, cluster};
+
+fn config_map(app: &Application, name: &str, options: &str, rest: &str) {
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{argocd.argoproj.io/sync-options: '{options}'}}}}\n{rest}\n"
+    );
+    std::fs::write(app.folder().join(format!("{name}.yml")), text).unwrap();
+}
+
+fn field(app: &Application, name: &str, path: &str) -> String {
+    app.kubectl(&["-n", &app.namespace, "get", "configmap", name, "-o", &format!("jsonpath={{{path}}}")])
+}
+
+#[test]
+fn an_option_that_there_is_not_is_refused() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let said = app.refused(2, "apply", &["--sync-option", "PruneLats=true"]);
+    assert!(said.contains("`PruneLats=true` is no sync option"), "{said}");
+    config_map(&app, "a", "Prune=fasle", "");
+    let said = app.refused(2, "apply", &[]);
+    assert!(said.contains("a.yml") && said.contains("`Prune=fasle`"), "{said}");
+    assert!(app.config_maps().is_empty());
+}
+
+#[test]
+fn the_namespace_is_made_where_that_is_asked_for() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let other = format!("{}-new", app.namespace);
+    let apply = |words: &[&str]| {
+        let mut command = app.home.tool("k8s-sync");
+        command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).args(["apply", "app", "-f"]);
+        command.arg(app.folder()).args(["--dest-namespace", &other]).args(words).output().unwrap()
+    };
+    assert!(!apply(&[]).status.success());
+    let output = apply(&["--sync-option", "CreateNamespace=true"]);
+    let lines = format!("created Namespace {other}\ncreated ConfigMap {other}/a\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), lines, "{}", String::from_utf8_lossy(&output.stderr));
+    let again = apply(&["--sync-option", "CreateNamespace=true"]);
+    assert_eq!(String::from_utf8_lossy(&again.stdout), format!("unchanged ConfigMap {other}/a\n"));
+    app.kubectl(&["delete", "namespace", &other, "--wait=false"]);
+}
+
+#[test]
+fn replacing_takes_away_what_others_added() {
+    let app = Application::new();
+    config_map(&app, "a", "Replace=true", "data: {value: '1'}");
+    app.done("apply", &[]);
+    let theirs = r#"{"data": {"theirs": "1"}}"#;
+    app.kubectl(&["-n", &app.namespace, "patch", "configmap", "a", "--type=merge", "-p", theirs]);
+    config_map(&app, "a", "Replace=true", "data: {value: '2'}");
+    app.done("apply", &[]);
+    assert_eq!(field(&app, "a", ".data"), r#"{"value":"2"}"#);
+    assert!(app.done("apply", &[])[0].starts_with("unchanged"));
+}
+
+#[test]
+fn what_can_not_change_is_made_again_by_force() {
+    let app = Application::new();
+    let write = |value: &str| {
+        config_map(&app, "a", "Force=true", &format!("immutable: true\ndata: {{value: '{value}'}}"));
+    };
+    write("1");
+    app.done("apply", &[]);
+    let before = field(&app, "a", ".metadata.uid");
+    write("2");
+    app.done("apply", &[]);
+    assert_eq!(app.value("a"), "2");
+    assert_ne!(field(&app, "a", ".metadata.uid"), before);
+}
+
+#[test]
+fn pruning_goes_as_the_objects_say() {
+    let app = Application::new();
+    config_map(&app, "kept", "Prune=false", "");
+    config_map(&app, "asked", "Prune=confirm", "");
+    config_map(&app, "last", "PruneLast=true,PrunePropagationPolicy=background", "");
+    for name in ["a", "gone", "stays"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    for name in ["kept", "asked", "last", "gone"] {
+        app.remove(name);
+    }
+    let lines = app.done("apply", &["--prune", "--max-prune", "100"]);
+    let pruned: Vec<&String> = lines.iter().filter(|line| line.starts_with("pruned")).collect();
+    let gone = |name: &str| format!("pruned ConfigMap {}/{name}", app.namespace);
+    assert_eq!(pruned, [&gone("gone"), &gone("last")]);
+    let approved = "argocd.argoproj.io/deletion-approved=2026-01-01T00:00:00Z";
+    app.kubectl(&["-n", &app.namespace, "annotate", "configmap", "asked", approved]);
+    app.done("apply", &["--prune", "--max-prune", "100"]);
+    assert_eq!(app.config_maps(), ["a", "kept", "stays"]);
+}
