@@ -247,7 +247,7 @@ impl Program for Cli {
         let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
         runtime.block_on(async {
             match self.command {
-                Verb::Health(health) => print_health(&health, io),
+                Verb::Health(health) => print_health(&health, self.output, io),
                 Verb::Application(watch) => watch.print_application(io),
                 Verb::Diff(sync) => sync.diff(self.output, io).await,
                 Verb::Apply(mut sync) => {
@@ -261,11 +261,11 @@ impl Program for Cli {
     }
 }
 
-fn print_health(options: &HealthOf, io: &mut Io) -> Result<ExitStatus, Failure> {
+fn print_health(options: &HealthOf, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
     let release = Release { name: "release", namespace: "default" };
     for manifest in read_files(&options.file, release)? {
         let status = health::of(&manifest.object);
-        io.out.line(format!("{}\t{}\t{}", status.health, Identity::of(&manifest.object), status.message))?;
+        report::health(&mut io.out, format, &Identity::of(&manifest.object), &status)?;
     }
     Ok(ExitStatus::Done)
 }

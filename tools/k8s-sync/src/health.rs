@@ -115,7 +115,7 @@ fn deployment(object: &Value) -> Status {
         return is(Health::Degraded, words(progress));
     }
     let status = &object["status"];
-    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+    let wanted = number(&object["spec"]["replicas"]);
     let (updated, replicas, available) = (
         number(&status["updatedReplicas"]),
         number(&status["replicas"]),
@@ -137,7 +137,7 @@ fn stateful_set(object: &Value) -> Status {
         return is(Health::Progressing, "the new spec has not been observed yet");
     }
     let (spec, status) = (&object["spec"], &object["status"]);
-    let wanted = spec["replicas"].as_i64().unwrap_or(1);
+    let wanted = number(&spec["replicas"]);
     let (ready, updated) = (number(&status["readyReplicas"]), number(&status["updatedReplicas"]));
     if ready < wanted {
         return is(Health::Progressing, format!("{ready} of {wanted} replicas are ready"));
@@ -185,7 +185,7 @@ fn replica_set(object: &Value) -> Status {
     if let Some(failure) = condition(object, "ReplicaFailure").filter(|failure| failure["status"] == "True") {
         return is(Health::Degraded, words(failure));
     }
-    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+    let wanted = number(&object["spec"]["replicas"]);
     let available = number(&object["status"]["availableReplicas"]);
     if available < wanted {
         is(Health::Progressing, format!("{available} of {wanted} replicas are available"))

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use step::{Failure, Format, Records};
 
+use crate::health::Status;
 use crate::manifest::Identity;
 
 /// What became of an object.
@@ -71,6 +72,25 @@ pub fn object(out: &mut Records, format: Format, change: Change, identity: &Iden
             .to_string(),
         ),
         _ => out.line(format!("{} {identity}", change.word())),
+    }
+}
+
+/// Tells how an object is.
+pub fn health(
+    out: &mut Records,
+    format: Format,
+    identity: &Identity,
+    status: &Status,
+) -> Result<(), Failure> {
+    match format {
+        Format::Json => out.line(
+            json!({
+                "schema": "k8s-sync/v1", "kind": "health", "health": status.health.to_string(), "message": status.message,
+                "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
+            })
+            .to_string(),
+        ),
+        _ => out.line(format!("{}\t{identity}\t{}", status.health, status.message)),
     }
 }
 

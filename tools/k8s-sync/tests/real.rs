@@ -16,6 +16,8 @@ mod options;
 mod ordering;
 #[path = "real/reaching.rs"]
 mod reaching;
+#[path = "real/sources.rs"]
+mod sources;
 
 /// The cluster's variables; it comes up at the first use.
 fn cluster() -> &'static HashMap<String, String> {
@@ -553,8 +555,8 @@ fn what_was_changed_goes_back_when_an_object_degrades() {
     assert!(said.contains("rolled back"), "{said}");
     assert_eq!(app.config_maps(), ["a", "b", "theirs"]);
     assert_eq!(["a", "b", "theirs"].map(|name| app.value(name)), ["1", "1", "theirs"]);
-    let deployments = app.kubectl(&["-n", &app.namespace, "get", "deployments", "-o", "name"]);
-    assert_eq!(deployments, "");
+    // It goes after its pods.
+    app.kubectl(&["-n", &app.namespace, "wait", "--for=delete", "deployment/web", "--timeout=60s"]);
     // What was proved of the new state is not believed of the old one.
     for name in ["web", "c", "theirs"] {
         app.remove(name);

@@ -49,6 +49,35 @@ impl Source {
     }
 }
 
+/// Holds an event against the schema: every field is in it, and of its type.
+fn conforms(event: &serde_json::Value) {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../schema/k8s-sync.v1.json")).unwrap();
+    for (name, value) in event.as_object().unwrap() {
+        let rule = &schema["properties"][name];
+        let kind = match value {
+            serde_json::Value::Object(_) => "object",
+            _ => "string",
+        };
+        let among = rule["enum"].as_array().is_some_and(|all| all.contains(value));
+        assert!(rule["const"] == *value || among || rule["type"] == kind, "{name} of {event}");
+    }
+}
+
+#[test]
+fn events_are_what_the_schema_says() {
+    let source = Source::new(&[("a.yml", &config_map("a"))]);
+    let read = |name: &str| {
+        let mut command = source.0.tool("k8s-sync");
+        command.args(["health", "-o", "json", "-f"]).arg(source.0.path().join(name));
+        let output = command.output().unwrap();
+        let event: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        conforms(&event);
+        event
+    };
+    assert_eq!(read("source")["health"], "Healthy");
+    assert_eq!(read("nowhere")["error"]["kind"], "input");
+}
+
 fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();

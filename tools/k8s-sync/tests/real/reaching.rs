@@ -113,6 +113,26 @@ fn a_degraded_object_ends_the_wait_and_is_shown() {
     assert!(said.lines().count() <= 24, "more than a screen: {said}");
 }
 
+/// Holds an event against the schema: every field is in it, and of its type.
+fn conforms(event: &Value) {
+    let schema: Value = serde_json::from_str(include_str!("../../schema/k8s-sync.v1.json")).unwrap();
+    for (name, value) in event.as_object().unwrap() {
+        let rule = &schema["properties"][name];
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            _ => "object",
+        };
+        let is_of = |types: &Value| {
+            types == kind || types.as_array().is_some_and(|types| types.contains(&kind.into()))
+        };
+        let among = rule["enum"].as_array().is_some_and(|all| all.contains(value));
+        assert!(rule["const"] == *value || among || is_of(&rule["type"]), "{name} of {event}");
+    }
+}
+
 #[test]
 fn events_are_objects_of_json() {
     let app = Application::new();
@@ -120,7 +140,9 @@ fn events_are_objects_of_json() {
     let events = |verb: &str| -> Vec<Value> {
         let output = app.run(verb, &["-o", "json"]);
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        events.iter().for_each(conforms);
+        events
     };
     let diff = events("diff");
     assert_eq!((&diff[0]["kind"], &diff[0]["change"]), (&json!("difference"), &json!("created")));

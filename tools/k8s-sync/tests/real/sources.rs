@@ -1,0 +1,98 @@
+//! Sources read by the programs that people read them with: kubectl, its kustomize, and git.
+
+use std::process::Output;
+
+use crate::{Application, cluster};
+
+/// A repository with two commits, the first of them tagged: a base, and an overlay beside it.
+fn repository(app: &Application) -> String {
+    let git = |words: &[&str]| {
+        let done = app.home.program("git").arg("-C").arg(app.folder()).args(words).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    let write = |name: &str, text: &str| {
+        let path = app.folder().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("base/kustomization.yaml", "resources: [a.yml]\n");
+    write("overlay/kustomization.yaml", "resources: [../base]\nnamePrefix: blue-\n");
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    for value in ["1", "2"] {
+        let text =
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{value: '{value}'}}\n");
+        write("base/a.yml", &text);
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message", value]);
+        if value == "1" {
+            git(&["tag", "--annotate", "--message=first", "first"]);
+        }
+    }
+    git(&["rev-parse", "HEAD"])
+}
+
+/// A run with kubectl as the only renderer.
+fn apply(app: &Application, words: &[&str]) -> Output {
+    let bin = app.home.path().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let _ = std::os::unix::fs::symlink(&cluster()["KUBECTL"], bin.join("kubectl"));
+    let mut command = app.home.tool("k8s-sync");
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).env("PATH", path);
+    command.args(["apply", "app", "--dest-namespace", &app.namespace]).args(words);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_kustomization_of_any_revision_is_rendered() {
+    let app = Application::new();
+    let newest = repository(&app);
+    let url = format!("file://{}", app.folder().display());
+    for (revision, value) in [("main", "2"), ("first", "1"), (newest.as_str(), "2"), ("HEAD", "2")] {
+        let output = apply(&app, &["--repo", &url, "--path", "overlay", "--revision", revision]);
+        assert!(output.status.success(), "{revision}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(app.value("blue-a"), value, "{revision}");
+    }
+    let cache = app.home.path().join(".cache/k8s-sync/app/objects/pack");
+    let packs = || std::fs::read_dir(&cache).unwrap().count();
+    let before = packs();
+    assert!(apply(&app, &["--repo", &url, "--path", "overlay"]).status.success());
+    assert!(before > 0 && packs() == before, "what was fetched is not fetched again");
+    let output = apply(&app, &["--repo", &url, "--revision", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_link_out_of_the_repository_is_refused() {
+    let app = Application::new();
+    std::os::unix::fs::symlink("/etc/passwd", app.folder().join("secret.yml")).unwrap();
+    repository(&app);
+    let url = format!("file://{}", app.folder().display());
+    let output = apply(&app, &["--repo", &url, "--path", "overlay"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("a link to /etc/passwd"), "{said}");
+}
+
+#[test]
+fn yaml_means_what_it_means_to_kubectl() {
+    let app = Application::new();
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: \"no\", b: &text 'on'}}\nspec:\n  \
+        hostNetwork: no\n  automountServiceAccountToken: off\n  terminationGracePeriodSeconds: 0x1F\n  \
+        securityContext: &ids {runAsUser: 1_000, fsGroup: 010}\n  \
+        containers:\n  - {name: c, image: none.invalid/none, tty: y, env: [{name: V, value: *text}],\n     \
+        securityContext: {<<: {runAsUser: 7, runAsGroup: 8}, runAsUser: 9}}\n  \
+        volumes: [{name: v, emptyDir: ~}, {name: w, projected: {defaultMode: 0400, sources: []}}]\n";
+    let file = app.folder().join("pod.yml");
+    std::fs::write(&file, text).unwrap();
+    app.kubectl(&["-n", &app.namespace, "create", "-f", file.to_str().unwrap()]);
+    let spec = || {
+        app.kubectl(&["-n", &app.namespace, "get", "pod", "p", "-o", "jsonpath={.spec}{.metadata.labels.b}"])
+    };
+    let theirs = spec();
+    app.kubectl(&["-n", &app.namespace, "delete", "pod", "p", "--now"]);
+    app.done("apply", &["--timeout", "0"]);
+    // The token's volume has a name of its own each time; there is none here.
+    let without_node = |text: &str| text.replace("\"nodeName\":\"localhost\",", "");
+    assert_eq!(without_node(&spec()), without_node(&theirs));
+}
