@@ -5,7 +5,7 @@
 
 use memchr::arch::all::is_prefix;
 
-use super::xml::{Kind, Tag, Tags, hit, plain_attribute};
+use super::xml::{Kind, MAX_ATTRIBUTES, Tag, Tags, hit, plain_attribute};
 use super::{Depth, digits};
 use crate::coverage::{Coverage, FileCoverage};
 use crate::error::ReportError;
@@ -179,42 +179,75 @@ impl Line {
     /// An element that the block begins with, after white space, and how many bytes that is; nothing where it has
     /// anything unusual.
     fn plain(block: &[u8], likeness: &mut Option<Likeness>) -> Option<(Self, usize)> {
-        let start = block.iter().position(|c| !c.is_ascii_whitespace())?;
-        let mut at = start + block[start..].strip_prefix(b"<line").map(|_| "<line".len())?;
+        let start = past(block, past_space(block, 0)?, b"<line")?;
         let (mut number, mut hits, mut branches) = (None, None, None);
-        loop {
-            let spaces = at;
-            while block.get(at)?.is_ascii_whitespace() {
-                at += 1;
-            }
-            if block[at] == b'/' {
-                at += 1;
-                break;
-            }
-            if spaces == at {
-                return None;
-            }
-            let (name, value, end) = plain_attribute(block, at)?;
+        let at = past_attributes(block, start, |name, value, end| {
             match name {
                 b"number" if number.is_none() => number = Some((plain_number(value)?, end - 1)),
                 b"hits" if hits.is_none() => hits = Some((plain_number(value)?, end - 1)),
                 b"condition-coverage" if branches.is_none() => {
                     branches = Some(fraction(std::str::from_utf8(value).ok()?));
                 }
-                _ if !value.is_ascii() => return None,
                 _ => {}
             }
-            at = end;
+            Some(())
+        })?;
+        let ((number, number_end), (hits, hits_end)) = (number?, hits?);
+        let end = if block[at] == b'/' { past(block, at, b"/>")? } else { past_conditions(block, at + 1)? };
+        if branches.is_none() {
+            *likeness = Likeness::of(&block[..end], number_end, hits_end);
         }
-        if *block.get(at)? != b'>' {
+        Some((Self { number, covered: hits > 0, branches: branches.flatten() }, end))
+    }
+}
+
+/// Past the attributes of a tag, to its `/` or `>`. Takes the name and the value of each, and where it ends.
+#[inline]
+fn past_attributes<'a>(
+    block: &'a [u8],
+    start: usize,
+    mut take: impl FnMut(&'a [u8], &'a [u8], usize) -> Option<()>,
+) -> Option<usize> {
+    let mut end = start;
+    for _ in 0..MAX_ATTRIBUTES {
+        let at = past_space(block, end)?;
+        if matches!(block[at], b'/' | b'>') {
+            return Some(at);
+        }
+        let (name, value, after) = plain_attribute(block, at)?;
+        if at == end || !value.is_ascii() {
             return None;
         }
-        let ((number, number_end), (hits, hits_end)) = (number?, hits?);
-        if branches.is_none() {
-            *likeness = Likeness::of(&block[..=at], number_end, hits_end);
-        }
-        Some((Self { number, covered: hits > 0, branches: branches.flatten() }, at + 1))
+        take(name, value, after)?;
+        end = after;
     }
+    None
+}
+
+/// Past the conditions of a line and its closing tag.
+fn past_conditions(block: &[u8], start: usize) -> Option<usize> {
+    let mut at = past_space(block, start)?;
+    if let Some(inside) = past(block, at, b"<conditions>") {
+        at = past_space(block, inside)?;
+        while let Some(attributes) = past(block, at, b"<condition") {
+            let end = past_attributes(block, attributes, |_, _, _| Some(()))?;
+            at = past_space(block, past(block, end, b"/>")?)?;
+        }
+        at = past_space(block, past(block, at, b"</conditions>")?)?;
+    }
+    past(block, at, b"</line>")
+}
+
+fn past(block: &[u8], at: usize, part: &[u8]) -> Option<usize> {
+    is_prefix(&block[at..], part).then_some(at + part.len())
+}
+
+fn past_space(block: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while block.get(at)?.is_ascii_whitespace() {
+        at += 1;
+    }
+    Some(at)
 }
 
 /// What stands around the two numbers of a line, as lines that follow each other differ in nothing else.

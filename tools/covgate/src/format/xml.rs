@@ -23,7 +23,7 @@ const MAX_EVENT: u64 = 4 * 1024 * 1024;
 /// How much of the comments is kept.
 const MAX_COMMENTS: usize = 1024;
 /// The most attributes of a tag.
-const MAX_ATTRIBUTES: usize = 64;
+pub(super) const MAX_ATTRIBUTES: usize = 64;
 
 /// A stream of tags.
 pub(super) struct Tags {
@@ -463,6 +463,7 @@ fn end_of_value(block: &[u8], start: usize, quote: u8) -> Option<usize> {
 }
 
 /// Reads the next attribute of a plain tag, after the space before it: name, value, and where it ends.
+#[inline]
 pub(super) fn plain_attribute(block: &[u8], start: usize) -> Option<(&[u8], &[u8], usize)> {
     let key = end_of_name(block, start)?;
     let quote = *block.get(key + 1)?;
