@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use image_reference::{DEFAULT_REGISTRY, ImageReference};
 use serde_json::{Map, Value};
 use step::{
@@ -59,10 +60,10 @@ pub struct Cli {
     also: Vec<String>,
 
     /// Leave a tag that is there with other content, and answer 1
-    #[arg(long)]
+    #[arg(long, env = "IMGPUSH_NO_CLOBBER", value_parser = BoolishValueParser::new())]
     no_clobber: bool,
 
-    /// Find out whether anything would be pushed, and push nothing
+    /// Find out whether anything would be pushed, and push nothing; the digest is that of a direct push
     #[arg(short = 'n', long)]
     dry_run: bool,
 
@@ -79,15 +80,27 @@ pub struct Cli {
     ca_file: Option<PathBuf>,
 
     /// Speak HTTP without TLS to the registry
-    #[arg(long, help_heading = "Registry")]
+    #[arg(long, env = "IMGPUSH_PLAIN_HTTP", value_parser = BoolishValueParser::new(), help_heading = "Registry")]
     plain_http: bool,
 
     /// A client certificate in PEM, for registries that want one
-    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Registry")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "client_key",
+        env = "IMGPUSH_CLIENT_CERT",
+        help_heading = "Registry"
+    )]
     client_cert: Option<PathBuf>,
 
     /// The client certificate's key
-    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Registry")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "client_cert",
+        env = "IMGPUSH_CLIENT_KEY",
+        help_heading = "Registry"
+    )]
     client_key: Option<PathBuf>,
 
     /// Seconds that a silent registry is waited for

@@ -38,15 +38,18 @@ impl Trust {
                 }
             }
         }
-        // Redirects are followed where it is known whether the body can be sent again.
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("imgpush/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10));
+        let mut certificates = Vec::new();
         for file in &authorities {
-            let certificates = reqwest::Certificate::from_pem_bundle(&read(file)?)
+            let bundle = reqwest::Certificate::from_pem_bundle(&read(file)?)
                 .map_err(|cause| PushError::file(file, cause))?;
+            certificates.extend(bundle);
+        }
+        let mut builder = client();
+        if !certificates.is_empty() {
             builder = builder.tls_certs_merge(certificates);
+        } else if client().build().is_err() {
+            // A slim image has no CAs at all. HTTP needs none, and a registry with TLS will be told apart then.
+            builder = builder.tls_certs_only([]);
         }
         if let Some((certificate, key)) = &identity {
             let mut pem = read(certificate)?;
@@ -58,6 +61,14 @@ impl Trust {
         }
         builder.build().map_err(|cause| PushError::Tls(cause.to_string()))
     }
+}
+
+/// Redirects are followed where it is known whether the body can be sent again.
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("imgpush/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, PushError> {

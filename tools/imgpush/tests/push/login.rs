@@ -85,6 +85,17 @@ fn identity_tokens_and_mounts_ask_for_what_they_need() {
 }
 
 #[test]
+fn a_machine_without_cas_speaks_http() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    let none = desk.path("none").display().to_string();
+    let variables = [("SSL_CERT_FILE", none.as_str()), ("SSL_CERT_DIR", &none), ("IMGPUSH_PLAIN_HTTP", "1")];
+    for variables in [&variables[..], &variables[..2]] {
+        push(&desk, &format!("{}/app:v1", server.host), variables).ended(0);
+    }
+}
+
+#[test]
 fn helpers_are_asked_and_named_where_they_fail() {
     use std::os::unix::fs::PermissionsExt as _;
     let (server, desk) = (Server::new(), Desk::new());
