@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def go(package: str, version: str) -> Path:
         environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": "-trimpath -ldflags=-s"}
         subprocess.run(["go", "install", f"{package}@{version}"], check=True, env=environment)
 
-    name = package.removesuffix("/v4").rsplit("/", 1)[1]
+    name = re.sub(r"/v\d+$", "", package).rsplit("/", 1)[1]
     return next(_once(f"{name}-{version}", make).iterdir())
 
 
