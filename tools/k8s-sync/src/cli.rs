@@ -517,9 +517,7 @@ impl Sync {
 
     async fn until_healthy(&self, target: &Target) -> Result<(), Failure> {
         let (_, labels) = target.application.lists(&target.plan);
-        let wanted = target.plan.wanted.iter();
-        let objects: Vec<(Identity, String)> =
-            wanted.map(|wanted| (wanted.identity.clone(), wanted.path.clone())).collect();
+        let objects = target.application.places(&target.cluster, target.plan.wanted.iter()).await?;
         let timeout = Duration::from_secs(self.timeout);
         Ok(wait::until_healthy(&target.cluster, &objects, &labels, timeout).await?)
     }

@@ -229,10 +229,28 @@ impl Application {
         if objects.is_empty() {
             return Ok(());
         }
-        let objects: Vec<(Identity, String)> =
-            objects.iter().map(|wanted| (wanted.identity.clone(), wanted.path.clone())).collect();
-        wait::until_healthy(cluster, &objects, &format!("{label}={}", self.parent().id()), self.patience)
-            .await
+        let objects = self.places(cluster, objects.iter().copied()).await?;
+        let labels = format!("{label}={}", self.parent().id());
+        wait::until_healthy(cluster, &objects, &labels, self.patience).await
+    }
+
+    /// Which objects these are, and where: of some, the kind was not known when they were planned.
+    pub(crate) async fn places<'a>(
+        &self,
+        cluster: &Cluster,
+        objects: impl Iterator<Item = &'a Wanted>,
+    ) -> Result<Vec<(Identity, String)>, SyncError> {
+        let mut places = Vec::new();
+        for wanted in objects {
+            if wanted.path.is_empty() {
+                let mut wanted = wanted.clone();
+                self.find(cluster, &mut wanted).await?;
+                places.push((Identity::of(&wanted.object), wanted.path));
+            } else {
+                places.push((wanted.identity.clone(), wanted.path.clone()));
+            }
+        }
+        Ok(places)
     }
 
     fn goes_last(&self, leaving: &Leaving) -> bool {

@@ -94,3 +94,35 @@ fn pruning_goes_as_the_objects_say() {
     app.done("apply", &["--prune", "--max-prune", "100"]);
     assert_eq!(app.config_maps(), ["a", "kept", "stays"]);
 }
+
+#[test]
+fn a_kind_may_come_while_the_sync_is_under_way() {
+    let app = Application::new();
+    let group = format!("{}.late.test", app.namespace);
+    let thing = |options: &str| {
+        let text = format!(
+            "apiVersion: {group}/v1\nkind: Thing\nmetadata: {{name: thing, annotations: {{argocd.argoproj.io/sync-options: '{options}'}}}}\n"
+        );
+        std::fs::write(app.folder().join("thing.yml"), text).unwrap();
+    };
+    thing("Prune=true");
+    assert!(app.refused(2, "apply", &[]).contains("the cluster has no kind Thing"));
+    thing("SkipDryRunOnMissingResource=true");
+    app.config_map("a", "1");
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: things.{group}}}\n\
+         spec: {{group: {group}, scope: Cluster, names: {{kind: Thing, plural: things}}, versions: [{{name: v1, served: true, storage: true,\n\
+         \x20 schema: {{openAPIV3Schema: {{type: object}}}}}}]}}\n"
+    );
+    let file = app.home.path().join("definition.yml");
+    std::fs::write(&file, definition).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| app.done("apply", &["--timeout", "60"]));
+        // Applied first, so that the sync is under way.
+        app.kubectl(&["-n", &app.namespace, "wait", "--for=create", "configmap/a", "--timeout=60s"]);
+        app.kubectl(&["create", "-f", file.to_str().unwrap()]);
+        assert_eq!(run.join().unwrap().len(), 2);
+    });
+    app.kubectl(&["get", &format!("things.{group}"), "thing"]);
+    app.kubectl(&["delete", "crd", &format!("things.{group}"), "--wait=false"]);
+}
