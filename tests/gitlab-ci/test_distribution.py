@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -12,8 +13,9 @@ import unittest
 from pathlib import Path
 
 from project import TOOLS_IMAGE, distribution, load_tools_image
-from services import ENGINE
-from workshop import TOOLS
+from services import ENGINE, REGISTRY, ROOT
+from workshop import TOOLS, build_tools
+from world import Registry
 
 LARGEST_IMAGE = 40_000_000
 
@@ -67,6 +69,41 @@ class Distribution(unittest.TestCase):
             check=True,
         )
         self.assertIn("Package: gitops-steps", described.stdout)
+
+    def readme(self, start: str) -> str:
+        """The command in the README that starts like this, for the version that was made."""
+        found = re.search(rf"^{re.escape(start)}.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+        self.assertIsNotNone(found, start)
+        version = self.file("*.tar.gz").name.split("-")[2]
+        return found[0].replace("-0.1.0-", f"-{version}-").replace("x86_64", platform.machine())
+
+    def run_in_clone(self, command: str, **variables: str) -> str:
+        """Runs a command where dist/ is."""
+        (self.folder.parent / "dist").unlink(missing_ok=True)
+        (self.folder.parent / "dist").symlink_to(self.folder)
+        environment = {"PATH": f"{build_tools()}:{os.environ['PATH']}", "HOME": str(self.folder.parent), **variables}
+        done = subprocess.run(
+            ["sh", "-euc", command],
+            cwd=self.folder.parent,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def test_the_archive_unpacks_as_the_readme_says(self) -> None:
+        prefix = self.folder.parent / "prefix"
+        prefix.mkdir()
+        self.run_in_clone(self.readme("tar -xzf dist/").replace("/usr/local", str(prefix)))
+        self.assertEqual({path.name for path in (prefix / "bin").iterdir()}, set(TOOLS))
+
+    def test_the_image_is_pushed_as_the_readme_says(self) -> None:
+        registry = Registry(REGISTRY.up())
+        login = {"IMGPUSH_USERNAME": registry.user, "IMGPUSH_PASSWORD": registry.password}
+        command = self.readme("imgpush --from oci-archive:dist/")
+        said = self.run_in_clone(command, IMAGE=f"{registry.host}/steps", IMGPUSH_CA_FILE=str(registry.ca), **login)
+        self.assertEqual(said.strip().partition("@")[2], registry.tags("steps")["0.1.0"])
 
     def test_the_image_is_small(self) -> None:
         self.assertLess(self.file("*-image.tar").stat().st_size, LARGEST_IMAGE)
