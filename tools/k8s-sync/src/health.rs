@@ -469,6 +469,87 @@ mod tests {
     }
 
     #[test]
+    fn built_in_kinds_are_as_argo_cd_has_them() {
+        let condition = |kind: &str, status: &str, reason: &str| json!({"conditions": [{"type": kind, "status": status, "reason": reason}]});
+        for (version, kind, spec, status, wanted) in [
+            ("autoscaling/v2", "HorizontalPodAutoscaler", json!({}), json!({}), Health::Progressing),
+            (
+                "autoscaling/v2",
+                "HorizontalPodAutoscaler",
+                json!({}),
+                condition("AbleToScale", "True", ""),
+                Health::Healthy,
+            ),
+            (
+                "autoscaling/v2",
+                "HorizontalPodAutoscaler",
+                json!({}),
+                condition("ScalingActive", "False", "InvalidSelector"),
+                Health::Degraded,
+            ),
+            ("argoproj.io/v1alpha1", "Workflow", json!({}), json!({"phase": "Error"}), Health::Degraded),
+            ("argoproj.io/v1alpha1", "Workflow", json!({}), json!({}), Health::Progressing),
+            ("batch/v1", "CronJob", json!({"suspend": true}), json!({}), Health::Healthy),
+            (
+                "batch/v1",
+                "CronJob",
+                json!({}),
+                json!({"lastScheduleTime": "2026-01-02T00:00:00Z", "lastSuccessfulTime": "2026-01-01T00:00:00Z"}),
+                Health::Degraded,
+            ),
+            (
+                "policy/v1",
+                "PodDisruptionBudget",
+                json!({}),
+                condition("DisruptionAllowed", "False", "InsufficientPods"),
+                Health::Healthy,
+            ),
+            (
+                "policy/v1",
+                "PodDisruptionBudget",
+                json!({}),
+                condition("DisruptionAllowed", "False", "SyncFailed"),
+                Health::Degraded,
+            ),
+            (
+                "apps/v1",
+                "DaemonSet",
+                json!({"updateStrategy": {"type": "OnDelete"}}),
+                json!({"desiredNumberScheduled": 2}),
+                Health::Healthy,
+            ),
+            ("apps/v1", "StatefulSet", json!({}), json!({}), Health::Progressing),
+            ("batch/v1", "Job", json!({}), condition("Suspended", "True", ""), Health::Suspended),
+            ("v1", "PersistentVolumeClaim", json!({}), json!({"phase": "Lost"}), Health::Degraded),
+            (
+                "v1",
+                "Pod",
+                json!({"restartPolicy": "Never"}),
+                json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]}),
+                Health::Progressing,
+            ),
+            (
+                "v1",
+                "Pod",
+                json!({}),
+                json!({"phase": "Running", "containerStatuses": [{"lastState": {"terminated": {}}}]}),
+                Health::Degraded,
+            ),
+            (
+                "apiextensions.k8s.io/v1",
+                "CustomResourceDefinition",
+                json!({}),
+                condition("NamesAccepted", "False", "Conflict"),
+                Health::Degraded,
+            ),
+        ] {
+            let object =
+                json!({"apiVersion": version, "kind": kind, "metadata": {}, "spec": spec, "status": status});
+            assert_eq!(health(&object), wanted, "{object}");
+        }
+    }
+
+    #[test]
     fn a_custom_kind_called_pod_is_not_a_pod() {
         let custom = json!({"apiVersion": "example.test/v1", "kind": "Pod", "metadata": {}, "status": {"phase": "Failed"}});
         assert_eq!(health(&custom), Health::Healthy);
