@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -45,6 +46,18 @@ def go(package: str, version: str) -> Path:
 
     name = re.sub(r"/v\d+$", "", package).rsplit("/", 1)[1]
     return next(_once(f"{name}-{version}", make).iterdir())
+
+
+def go_module(module: Path, package: str) -> Path:
+    """The program of a package that the module there, with its go.sum, contains or requires."""
+
+    def make(folder: Path) -> None:
+        flags = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"]
+        command = ["go", "build", *flags, "-o", folder / module.name, package]
+        subprocess.run(command, check=True, cwd=module, env={**os.environ, "CGO_ENABLED": "0"})
+
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(module.iterdir()))).hexdigest()[:12]
+    return _once(f"{module.name}-{version}", make) / module.name
 
 
 def debian(program: str, package: str) -> Path:

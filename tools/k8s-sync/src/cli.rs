@@ -517,7 +517,11 @@ impl Sync {
 
     async fn until_healthy(&self, target: &Target) -> Result<(), Failure> {
         let (_, labels) = target.application.lists(&target.plan);
-        let objects = target.application.places(&target.cluster, target.plan.wanted.iter()).await?;
+        let wanted = target.plan.wanted.iter().filter(|wanted| health::can_be_lacking(&wanted.identity.kind));
+        let objects = target.application.places(&target.cluster, wanted).await?;
+        if objects.is_empty() {
+            return Ok(());
+        }
         let timeout = Duration::from_secs(self.timeout);
         Ok(wait::until_healthy(&target.cluster, &objects, &labels, timeout).await?)
     }

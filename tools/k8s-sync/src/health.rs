@@ -410,6 +410,31 @@ fn conditions(object: &Value) -> Status {
     }
 }
 
+/// Kinds whose objects are healthy by being there: nothing acts on them, so they have no status of their own.
+const INERT: [(&str, &str); 16] = [
+    ("", "ConfigMap"),
+    ("", "Endpoints"),
+    ("", "LimitRange"),
+    ("", "Secret"),
+    ("", "ServiceAccount"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("networking.k8s.io", "IngressClass"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io", "Role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("storage.k8s.io", "StorageClass"),
+];
+
+/// Whether objects of a kind can be there without being healthy; the others need not be waited for.
+pub fn can_be_lacking(kind: &GroupKind) -> bool {
+    !INERT.iter().any(|(group, name)| *group == kind.group && *name == kind.kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

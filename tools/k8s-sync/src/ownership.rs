@@ -70,6 +70,22 @@ impl Application {
     }
 }
 
+/// Takes out what a controller of Kubernetes keeps filling in: the replicas that an autoscaler has set, and the rules of a
+/// `ClusterRole` that is put together of others.
+pub(crate) fn leave_to_controllers(object: &mut Value, standing: Option<&Standing>) {
+    if standing.is_some_and(|standing| standing.autoscaled)
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.shift_remove("replicas");
+    }
+    if object["kind"] == "ClusterRole"
+        && !object["aggregationRule"].is_null()
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.shift_remove("rules");
+    }
+}
+
 /// Whether the fields are those of client-side apply, which become ours when the object is written.
 fn is_left_behind(standing: Option<&Standing>, conflicts: &[Conflict]) -> bool {
     standing.is_some_and(Standing::migrates)

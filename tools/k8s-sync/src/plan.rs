@@ -13,6 +13,7 @@ use crate::inventory::{self, PART_OF, Record, Scope};
 use crate::manifest::{GroupKind, Identity, Manifest};
 use crate::options::SyncOptions;
 use crate::order::{self, Turn};
+use crate::ownership::leave_to_controllers;
 use crate::proof;
 use crate::standing::Standing;
 use crate::sync::{Application, CONCURRENCY};
@@ -117,11 +118,7 @@ impl Application {
         refuse_what_others_have(&live, &parent.id())?;
         for wanted in &mut wanted {
             let standing = live.get(&wanted.identity);
-            if standing.is_some_and(|standing| standing.autoscaled)
-                && let Some(spec) = wanted.object["spec"].as_object_mut()
-            {
-                spec.remove("replicas");
-            }
+            leave_to_controllers(&mut wanted.object, standing);
             wanted.digest = proof::digest(&[&wanted.object.to_string(), &format!("{:?}", wanted.ignored)]);
             let Some(standing) = standing else { continue };
             wanted.proven = !self.paranoid

@@ -1,6 +1,9 @@
 //! Against a real API server: what is applied, what is pruned, and what is left alone.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "real/faults.rs"]
+mod faults;
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -26,10 +29,14 @@ fn cluster() -> &'static HashMap<String, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
         let output = Command::new(script).arg("up").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+        variables(&String::from_utf8(output.stdout).unwrap())
     })
+}
+
+/// What a service script's `env` prints.
+fn variables(text: &str) -> HashMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
 }
 
 /// An application in a namespace of its own, and the folder that its manifests are in.
@@ -217,6 +224,32 @@ fn only_what_is_its_own_is_pruned() {
     assert_eq!(app.config_maps(), ["a", "b", "c", "stranger"]);
     assert!(app.done("apply", &["--prune"]).contains(&format!("pruned ConfigMap {}/b", app.namespace)));
     assert_eq!(app.config_maps(), ["a", "c", "stranger"]);
+}
+
+#[test]
+fn kubectl_can_take_the_set_over() {
+    let app = Application::new();
+    for name in ["a", "b", "c"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    app.kubectl(&["-n", &app.namespace, "create", "configmap", "stranger"]);
+    app.remove("b");
+    let tooling = "applyset.kubernetes.io/tooling=kubectl/v1.36";
+    app.kubectl(&["-n", &app.namespace, "annotate", "--overwrite", "configmap", "k8s-sync.app", tooling]);
+    let mut kubectl = app.home.program(&cluster()["KUBECTL"]);
+    kubectl.env("KUBECTL_APPLYSET", "true").args([
+        "--kubeconfig",
+        &cluster()["KUBECONFIG"],
+        "-n",
+        &app.namespace,
+    ]);
+    kubectl.args(["apply", "--server-side", "--applyset=configmap/k8s-sync.app", "--prune", "-f"]);
+    let output = kubectl.arg(app.folder()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(app.config_maps(), ["a", "c", "stranger"]);
+    // And has it then.
+    assert!(app.refused(2, "apply", &["--prune"]).contains("belongs to kubectl/v1.36"));
 }
 
 #[test]

@@ -1,0 +1,270 @@
+//! Runs that are killed, cut off, or meet another one: the next run completes, and nothing foreign is touched. On an API
+//! server of their own, which no other test needs meanwhile.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hermetic::Home;
+
+const OBJECTS: usize = 200;
+
+/// An API server of this test's own.
+struct ControlPlane {
+    state: tempfile::TempDir,
+    values: HashMap<String, String>,
+    home: Home,
+}
+
+impl ControlPlane {
+    fn new() -> Self {
+        let mut plane =
+            Self { state: tempfile::tempdir().unwrap(), values: HashMap::new(), home: Home::new() };
+        plane.values = plane.script("up");
+        plane.kubectl(&["create", "namespace", "app"]);
+        plane.kubectl(&["-n", "app", "create", "configmap", "foreign", "--from-literal=value=theirs"]);
+        plane
+    }
+
+    fn script(&self, verb: &str) -> HashMap<String, String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
+        let mut command = Command::new(script);
+        command.arg(verb).env("CLUSTER_NODES", "0").env("GITOPS_STATE", self.state.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        super::variables(&String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let mut command = self.home.program(&self.values["KUBECTL"]);
+        let output = command.args(["--kubeconfig", &self.values["KUBECONFIG"]]).args(words).output().unwrap();
+        assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Manifests of objects with this value, without every tenth where `fewer`.
+    fn folder(&self, value: &str, fewer: bool) -> PathBuf {
+        let folder = self.home.path().join(format!("{value}-{fewer}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let documents = (0..OBJECTS).filter(|number| !fewer || number % 10 != 0).map(|number| {
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: item-{number}}}\ndata: {{value: '{value}'}}\n")
+        });
+        std::fs::write(folder.join("all.yml"), documents.collect::<Vec<_>>().join("---\n")).unwrap();
+        folder
+    }
+
+    fn start(&self, folder: &Path, kubeconfig: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_k8s-sync"))
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("KUBECONFIG", kubeconfig)
+            .args(["apply", "app", "--dest-namespace", "app", "--prune", "-o", "json", "-f"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn run(&self, folder: &Path) -> serde_json::Value {
+        summary(&self.start(folder, &self.values["KUBECONFIG"]).wait_with_output().unwrap())
+    }
+
+    /// The next run completes, the one after it proves that nothing is left to do, and nothing foreign was touched.
+    fn completes(&self, value: &str, fewer: bool) {
+        let folder = self.folder(value, fewer);
+        self.run(&folder);
+        let again = self.run(&folder);
+        let count = if fewer { OBJECTS - OBJECTS / 10 } else { OBJECTS };
+        assert_eq!((&again["unchanged"], &again["requests"]), (&count.into(), &2.into()), "{again}");
+        let values = "jsonpath={range .items[*]}{.metadata.name} {.data.value}{'\\n'}{end}";
+        let found = self.kubectl(&["-n", "app", "get", "configmaps", "-o", values]);
+        let items = found.lines().filter(|line| line.starts_with("item-"));
+        assert_eq!(items.clone().count(), count);
+        assert!(items.clone().all(|line| line.ends_with(&format!(" {value}"))), "{found}");
+        assert!(found.contains("foreign theirs"), "{found}");
+    }
+
+    fn kill_api_server(&self) {
+        let pid = std::fs::read_to_string(self.state.path().join("control-plane/apiserver.pid")).unwrap();
+        let pid = pid.split_whitespace().next().unwrap();
+        assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.script("down");
+    }
+}
+
+fn summary(output: &Output) -> serde_json::Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn whatever_cuts_a_run_off_the_next_one_completes() {
+    let plane = ControlPlane::new();
+    let begin = Instant::now();
+    plane.run(&plane.folder("0", false));
+    let whole = begin.elapsed();
+
+    // Killed from the first request to the last prune.
+    for part in 1..=6_u32 {
+        let value = part.to_string();
+        let mut run = plane.start(&plane.folder(&value, part % 2 == 0), &plane.values["KUBECONFIG"]);
+        std::thread::sleep(whole * part / 6);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        if part % 2 == 0 {
+            plane.completes(&value, true);
+        }
+    }
+
+    // Two at once, of one mind and of two.
+    for (first, second) in [("7", "7"), ("8", "9"), ("9", "8")] {
+        let runs = [first, second]
+            .map(|value| plane.start(&plane.folder(value, false), &plane.values["KUBECONFIG"]));
+        for run in runs {
+            summary(&run.wait_with_output().unwrap());
+        }
+        plane.completes(second, false);
+    }
+
+    // The API server goes away and comes back.
+    let run = plane.start(&plane.folder("10", true), &plane.values["KUBECONFIG"]);
+    std::thread::sleep(whole / 2);
+    plane.kill_api_server();
+    plane.script("up");
+    let output = run.wait_with_output().unwrap();
+    let status = output.status.code();
+    assert!(
+        status == Some(0) || status == Some(75),
+        "{status:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    plane.completes("10", true);
+
+    // So does the network; for less time than it takes to give up.
+    let relay = Relay::start(&plane.values["KUBECONFIG"], plane.home.path());
+    let run = plane.start(&plane.folder("11", false), relay.kubeconfig.to_str().unwrap());
+    std::thread::sleep(whole / 2);
+    relay.cut(Duration::from_millis(300));
+    assert_eq!(summary(&run.wait_with_output().unwrap())["synced"], true);
+    plane.completes("11", false);
+}
+
+/// A project's core manifests: namespace, roles, definitions, configuration, workloads, webhooks.
+const PUBLIC: &str = "knative.dev/eventing@v0.45.0";
+
+#[test]
+fn a_public_projects_manifests_change_nothing_the_second_time() {
+    let download = Command::new("go").args(["mod", "download", "-json", PUBLIC]).output().unwrap();
+    let module: serde_json::Value = serde_json::from_slice(&download.stdout).unwrap();
+    let core = Path::new(module["Dir"].as_str().unwrap()).join("config/core");
+    let plane = ControlPlane::new();
+    let run = |verb: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-sync"));
+        command.env_clear().env("HOME", plane.home.path()).env("KUBECONFIG", &plane.values["KUBECONFIG"]);
+        command.args([
+            verb,
+            "eventing",
+            "--dest-namespace",
+            "app",
+            "--timeout",
+            "0",
+            "--prune",
+            "-o",
+            "json",
+            "-f",
+        ]);
+        command.arg(&core).output().unwrap()
+    };
+    let first = summary(&run("apply"));
+    let created = first["created"].as_u64().unwrap();
+    assert!(created > 80, "{first}");
+    let versions = || {
+        plane.kubectl(&[
+            "get",
+            "configmap,service,serviceaccount,rolebinding",
+            "-A",
+            "-o",
+            "jsonpath={.items[*].metadata.resourceVersion}",
+            "-l",
+            "applyset.kubernetes.io/part-of",
+        ])
+    };
+    let before = versions();
+    let again = summary(&run("apply"));
+    assert_eq!(
+        (&again["unchanged"], &again["created"], &again["configured"]),
+        (&created.into(), &0.into(), &0.into())
+    );
+    // The inventory, and a list a kind.
+    assert!(again["requests"].as_u64() < Some(30), "{again}");
+    assert_eq!(versions(), before);
+    assert_eq!(run("diff").status.code(), Some(0));
+}
+
+/// Between k8s-sync and the API server.
+struct Relay {
+    kubeconfig: PathBuf,
+    up: Arc<AtomicBool>,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn start(kubeconfig: &str, folder: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let text = std::fs::read_to_string(kubeconfig).unwrap();
+        let server = text.split("https://").nth(1).unwrap().lines().next().unwrap().to_owned();
+        let through = folder.join("relay.kubeconfig");
+        std::fs::write(&through, text.replace(&server, &listener.local_addr().unwrap().to_string())).unwrap();
+        let (up, connections) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
+        let relay = Self { kubeconfig: through, up: up.clone(), connections: connections.clone() };
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                if !up.load(Ordering::SeqCst) {
+                    continue;
+                }
+                connections
+                    .lock()
+                    .unwrap()
+                    .extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || copy(client, server));
+                std::thread::spawn(move || copy(server_too, client_too));
+            }
+        });
+        relay
+    }
+
+    /// Breaks all connections, and lets no new one through for a while.
+    fn cut(&self, time: Duration) {
+        self.up.store(false, Ordering::SeqCst);
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        std::thread::sleep(time);
+        self.up.store(true, Ordering::SeqCst);
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
