@@ -27,6 +27,9 @@ so `safe.directory` is not needed.";
 /// The word that asks for the way back.
 const VERIFY: &str = "verify";
 
+/// What `--dirty` adds where it is given no suffix.
+const DIRTY: &str = "-dirty";
+
 /// Commit to image tag: the one tag that every job of a pipeline computes alike
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -68,8 +71,8 @@ pub struct Cli {
     #[arg(long, value_name = "S", default_value = "", env = "IMGTAG_PREFIX")]
     prefix: String,
 
-    /// Add SUFFIX where tracked files differ from the commit
-    #[arg(long, value_name = "SUFFIX", num_args = 0..=1, require_equals = true, default_missing_value = "-dirty")]
+    /// Add SUFFIX where tracked files differ from the commit; `verify` takes it off
+    #[arg(long, value_name = "SUFFIX", num_args = 0..=1, require_equals = true, default_missing_value = DIRTY)]
     dirty: Option<String>,
 
     /// Refuse (1) where tracked files differ from the commit
@@ -128,12 +131,16 @@ impl Cli {
                 Failure::message(FailureKind::Usage, message).hint("imgtag REV, or imgtag verify TAG")
             );
         }
-        if self.tree || self.clean || self.dirty.is_some() || !self.path.is_empty() {
-            let message = "verify looks for a commit: it takes no --tree, --path, --dirty or --clean";
+        if self.tree || self.clean || !self.path.is_empty() {
+            let message = "verify looks for a commit: it takes no --tree, --path or --clean";
             return Err(Failure::message(FailureKind::Usage, message));
         }
         let repository = repository::open(&self.directory)?;
-        let name = tag::without_image(tag).strip_prefix(self.prefix.as_str()).unwrap_or_default();
+        let unprefixed = tag::without_image(tag).strip_prefix(self.prefix.as_str()).unwrap_or_default();
+        let name = unprefixed.strip_suffix(self.dirty.as_deref().unwrap_or(DIRTY)).unwrap_or(unprefixed);
+        if name != unprefixed {
+            io.console.warn(format!("`{tag}` has more in it than the commit: tracked files differed"));
+        }
         let commit = match candidates::commits(&repository, name)?.as_slice() {
             [commit] => commit.to_string(),
             [] => {

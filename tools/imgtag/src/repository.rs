@@ -44,7 +44,11 @@ pub fn resolve(repository: &gix::Repository, revision: &str) -> Result<gix::Obje
             prefix: prefix.to_owned(),
             candidates: candidates::described(repository, several),
         }),
-        _ => Err(TagError::Revision { revision: revision.to_owned(), reason: error }),
+        // Where even HEAD's object can't be read, the objects are to blame and not the revision.
+        _ => Err(match repository.head().ok().and_then(|head| head.id()).map(|id| (id, id.object())) {
+            Some((id, Err(broken))) => TagError::unreadable(format!("{id}: {broken}")),
+            _ => TagError::Revision { revision: revision.to_owned(), reason: error },
+        }),
     }
 }
 

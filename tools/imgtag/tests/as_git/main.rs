@@ -292,7 +292,9 @@ fn a_broken_pack_is_told() {
         std::fs::write(&index, b"\xfftOc\0\0\0\x02 cut off").unwrap();
     }
     let output = place.imgtag(&folder, &["HEAD~1"]);
-    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("can't read the repository"), "{error}");
 }
 
 /// Blobs `0`, `1`, … until two of them share their first four characters; returns these.
@@ -339,11 +341,13 @@ fn verify_leads_from_a_tag_back_to_the_commit() {
         assert_eq!(says(&["verify", tag]), found, "{tag}");
     }
     assert_eq!(says(&["--prefix", "v-", "verify", &format!("v-{short}")]), found);
+    assert_eq!(says(&["verify", &format!("r.test/a:{short}-dirty")]), found);
+    assert_eq!(says(&["--dirty=.wip", "verify", &format!("{short}.wip")]), found);
     let json = format!(r#"{{"schema":"imgtag/v1","tag":"{short}","commit":"{full}"}}"#);
     assert_eq!(says(&["-o", "json", "verify", &short]), (Some(0), json));
     let no = (Some(1), String::new());
     let tree = place.done(&folder, &["rev-parse", "HEAD^{tree}"]);
-    for tag in ["0123456789", "main", "", &tree, &format!("{short}-dirty"), &format!("v-{short}")] {
+    for tag in ["0123456789", "main", "", &tree, &format!("{short}-wip"), &format!("v-{short}")] {
         assert_eq!(says(&["verify", tag]), no, "{tag}");
     }
     let start = two_blobs_that_look_alike(&place, &folder);
