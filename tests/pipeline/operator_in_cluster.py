@@ -41,7 +41,8 @@ def install(world: World, cluster: Cluster, own_cluster: bool) -> str:
     manifest = world.tool("manifest-patch", "--container", OPERATOR, "--image", image, document=MANIFEST.read_text())
     cluster.kubectl("apply", "-f", "-", document=manifest)
     # The forge is on this machine's loopback, which only the node's own network reaches.
-    pod = {"spec": {"template": {"spec": {"hostNetwork": True}}}}
+    # There two replicas would want the same port.
+    pod = {"spec": {"replicas": 1, "strategy": {"type": "Recreate", "rollingUpdate": None}, "template": {"spec": {"hostNetwork": True}}}}
     cluster.kubectl("-n", OPERATOR, "patch", "deployment", OPERATOR, "--type=merge", "-p", json.dumps(pod))
     return image
 

@@ -1,7 +1,8 @@
 //! The command line of k8s-sync, and the only place that reads the environment.
 
+mod watch;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -10,7 +11,6 @@ use step::{
     ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Talk, environment,
 };
 
-use crate::application;
 use crate::cluster::{Cluster, Conflicts, Destination, Resources, connect};
 use crate::diff;
 use crate::error::SyncError;
@@ -26,7 +26,6 @@ use crate::rollback::Journal;
 use crate::source::{Checkout, Release, read_files};
 use crate::sync::Application;
 use crate::wait;
-use crate::watch::{Behaviour, Operator};
 
 /// How long a wave or a hook may take where health is not waited for.
 const WAVE_SECONDS: u64 = 300;
@@ -76,15 +75,15 @@ enum Verb {
     /// Wait until the source's objects are healthy
     Wait(Sync),
     /// Follow a branch and keep the cluster as it says
-    Watch(Watch),
+    Watch(Box<watch::Watch>),
     /// Print the health of objects, without a cluster
     Health(HealthOf),
     /// Print the Argo CD Application that does the same
-    Application(Watch),
+    Application(Box<watch::Watch>),
 }
 
 /// An application, and how it is synced.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct Sync {
     /// The application's name: its objects are told from others by it
@@ -196,32 +195,6 @@ struct Sync {
 
     #[command(flatten)]
     remote: RemoteOptions,
-}
-
-/// What the operator takes besides.
-#[derive(Debug, Args)]
-struct Watch {
-    #[command(flatten)]
-    sync: Sync,
-
-    /// `automated` syncs new commits; `none` only tells of them
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Policy::None, help_heading = "Sync")]
-    sync_policy: Policy,
-
-    /// Change back what others change in the cluster
-    #[arg(long, help_heading = "Sync")]
-    self_heal: bool,
-
-    /// Seconds between two looks at the repository
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "K8S_SYNC_POLL",
-        value_parser = clap::value_parser!(u64).range(1..), help_heading = "Source")]
-    poll: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Policy {
-    Automated,
-    None,
 }
 
 #[derive(Debug, Args)]
@@ -559,55 +532,5 @@ async fn roll_back(target: &Target, journal: &Journal, failure: Failure, io: &Io
     match target.application.roll_back(&target.cluster, &target.plan, journal, tell).await {
         Ok(()) => failure.context(format!("rolled back {objects} objects")),
         Err(error) => failure.context(format!("could not roll back everything ({error})")),
-    }
-}
-
-impl Watch {
-    async fn run(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
-        if self.sync_policy != Policy::Automated && (self.self_heal || self.sync.prune) {
-            let message =
-                "--self-heal and --auto-prune write by themselves, and --sync-policy is not automated";
-            return Err(Failure::message(FailureKind::Usage, message).hint("add --sync-policy automated"));
-        }
-        let mut application = self.sync.application()?;
-        if self.self_heal {
-            // Healing takes back what others took.
-            application.conflicts = Conflicts::Force;
-        }
-        let operator = Operator {
-            application,
-            checkout: Arc::new(self.sync.checkout()?),
-            cluster: self.sync.cluster().await?,
-            behaviour: Behaviour {
-                poll: Duration::from_secs(self.poll),
-                self_heal: self.self_heal,
-                automated: self.sync_policy == Policy::Automated,
-                format,
-            },
-        };
-        operator.run(io).await?;
-        Ok(ExitStatus::Done)
-    }
-
-    fn print_application(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let Some(repo) = &self.sync.repo else {
-            return Err(
-                Failure::message(FailureKind::Usage, "an Application needs a repository").hint("--repo URL")
-            );
-        };
-        let document = application::document(&application::Options {
-            name: &self.sync.name,
-            repo,
-            revision: &self.sync.revision,
-            path: &self.sync.path,
-            server: self.sync.dest_server.first().map(String::as_str),
-            namespace: &self.sync.dest_namespace,
-            automated: self.sync_policy == Policy::Automated,
-            prune: self.sync.prune,
-            self_heal: self.self_heal,
-        });
-        let text = serde_yaml::to_string(&document).or_fail(FailureKind::Internal)?;
-        io.out.bytes(text.as_bytes())?;
-        Ok(ExitStatus::Done)
     }
 }

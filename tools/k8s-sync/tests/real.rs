@@ -385,7 +385,7 @@ fn drift_is_healed_while_the_repository_is_gone() {
     heard("error: ");
     let drift = r#"{"data": {"value": "drift"}}"#;
     app.kubectl(&["-n", &app.namespace, "patch", "configmap", "a", "--type=merge", "-p", drift]);
-    heard("1 configured");
+    heard("healed in");
     assert_eq!(app.value("a"), "1");
     // `timeout` hands the signal on.
     assert!(app.home.program("kill").arg(operator.id().to_string()).status().unwrap().success());

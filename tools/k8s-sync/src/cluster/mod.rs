@@ -290,6 +290,16 @@ impl Cluster {
         }
     }
 
+    /// Makes an object; a name that is taken is refused (409).
+    pub async fn create(&self, list: &str, object: &Value) -> Result<Value, SyncError> {
+        self.write(Method::POST, list, object).await
+    }
+
+    /// Replaces an object, unless it has changed since the version that `object` names (409).
+    pub async fn update(&self, path: &str, object: &Value) -> Result<Value, SyncError> {
+        self.write(Method::PUT, path, object).await
+    }
+
     /// The changes to a list since a version of it, as they happen.
     pub async fn watch(
         &self,

@@ -21,6 +21,26 @@ pub struct Checkout {
     cache: PathBuf,
 }
 
+/// A commit, for those who look on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Which.
+    pub id: Oid,
+    /// Who wrote it.
+    pub author: String,
+    /// The message's first line.
+    pub summary: String,
+    /// When it was written.
+    pub time: jiff::Timestamp,
+}
+
+impl Commit {
+    /// Enough of the id to find it.
+    pub fn short(&self) -> String {
+        self.id.to_string().chars().take(10).collect()
+    }
+}
+
 impl Checkout {
     /// Names a path of a revision; `cache` is a folder that keeps what was fetched.
     pub fn new(url: RemoteUrl, revision: String, path: &str, settings: Settings, cache: PathBuf) -> Self {
@@ -44,6 +64,19 @@ impl Checkout {
             return Err(SyncError::EmptySource(format!("{} of {}", self.shown_path(), self.revision)));
         }
         Ok((commit, manifests))
+    }
+
+    /// Who made a commit that was fetched, when and why.
+    pub fn describe(&self, commit: Oid) -> Result<Commit, SyncError> {
+        let repository = Repository::open_bare(&self.cache)?;
+        let found = repository.find_commit(commit)?;
+        let time = found.author().when().seconds();
+        Ok(Commit {
+            id: commit,
+            author: String::from_utf8_lossy(found.author().name_bytes()).into_owned(),
+            summary: String::from_utf8_lossy(found.summary_bytes().unwrap_or_default()).into_owned(),
+            time: jiff::Timestamp::from_second(time).unwrap_or_default(),
+        })
     }
 
     fn shown_path(&self) -> &str {

@@ -3,7 +3,7 @@
 mod checkout;
 mod render;
 
-pub use checkout::Checkout;
+pub use checkout::{Checkout, Commit};
 pub use render::Release;
 
 use std::io::Read as _;

@@ -1,0 +1,282 @@
+//! `k8s-sync watch` and `k8s-sync application`: the operator's options.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::future::join_all;
+use step::{
+    Cleanup, ExitStatus, Failure, FailureKind, Format, Io, ResultExt as _, Secret, environment, text_or_file,
+    without_credentials,
+};
+use tokio::sync::{Notify, watch};
+
+use super::Sync;
+use crate::application;
+use crate::cluster::{Cluster, Conflicts, Destination, connect};
+use crate::watch::Calls;
+use crate::watch::applications::{self, Declared};
+use crate::watch::board::{Board, Origin, Role};
+use crate::watch::journal::Journal;
+use crate::watch::lease::{Lease, release_at_the_end};
+use crate::watch::listen::{self, Answers};
+use crate::watch::operator::{Behaviour, Operator};
+
+/// What the operator takes besides.
+#[derive(Debug, Clone, Args)]
+#[command(
+    mut_arg("name", |name| name.required(false).default_value("").hide_default_value(true)),
+    mut_arg("file", |file| file.help("Follow the applications of a file instead: Argo CD's Application objects, \
+        or `applications:` with name, repo and other options of this page in camelCase"))
+)]
+pub(super) struct Watch {
+    #[command(flatten)]
+    sync: Sync,
+
+    /// `automated` syncs new commits; `none` only tells of them
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Policy::None, help_heading = "Sync")]
+    sync_policy: Policy,
+
+    /// Change back what others change in the cluster
+    #[arg(long, help_heading = "Sync")]
+    self_heal: bool,
+
+    /// Seconds between two looks at the repository
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "K8S_SYNC_POLL",
+        value_parser = clap::value_parser!(u64).range(1..), help_heading = "Source")]
+    poll: u64,
+
+    /// Answer /healthz, /readyz, /metrics, /webhook and the page there, such as 0.0.0.0:8080
+    #[arg(long, value_name = "ADDRESS", env = "K8S_SYNC_LISTEN", help_heading = "Operator")]
+    listen: Option<SocketAddr>,
+
+    /// The secret of the push webhook at /webhook, besides `K8S_SYNC_WEBHOOK_SECRET` (text, or the path of a file)
+    #[arg(long, value_name = "FILE", help_heading = "Operator")]
+    webhook_secret_file: Option<PathBuf>,
+
+    /// Work only while holding this Lease: of several replicas one does
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "K8S_SYNC_LEASE", help_heading = "Operator")]
+    lease: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Policy {
+    Automated,
+    None,
+}
+
+impl Watch {
+    pub(super) async fn run(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let followed = self.followed()?;
+        for each in &followed {
+            each.check()?;
+        }
+        let secret = self.webhook_secret()?;
+        let (journal, mut records) = Journal::new(format, io.console.clone());
+        let board = Arc::new(Board::new(followed.iter().map(|each| (each.sync.name.clone(), each.origin()))));
+        let lease = match &self.lease {
+            Some(lease) => Some(Arc::new(open_lease(lease).await?)),
+            None => None,
+        };
+        let mut calls = Calls::new(lease.clone());
+        let mut operators = Vec::new();
+        let mut clusters = HashMap::new();
+        for each in &followed {
+            let call = Arc::new(Notify::new());
+            calls.add(&each.sync.name, each.sync.repo.as_deref().unwrap_or_default(), call.clone());
+            operators.push(each.operator(&mut clusters, board.clone(), journal.clone(), call).await?);
+        }
+        let calls = Arc::new(calls);
+        let port = match self.listen {
+            Some(address) => Some(listen::open(address).await?),
+            None => None,
+        };
+        let answers = Answers { board: board.clone(), secret, listener: calls.clone() };
+        let answering = async {
+            let Some(port) = port else { return std::future::pending().await };
+            // The port may have been left to the system.
+            if let Ok(address) = port.local_addr() {
+                journal.listening(address);
+            }
+            listen::serve(port, answers).await
+        };
+        let working = async {
+            let work = || async {
+                join_all(operators.iter().map(Operator::run)).await;
+            };
+            if let Some(lease) = &lease {
+                let stop = watch::Sender::new(false);
+                let stopped = stop.subscribe();
+                let _at_the_end: Cleanup = release_at_the_end(lease, stop);
+                lease.hold(&board, &journal, |name| calls.call(name), stopped, work).await;
+            } else {
+                board.set_role(&Role::Leading);
+                work().await;
+            }
+        };
+        let writing = async {
+            while let Some(record) = records.recv().await {
+                io.out.line(record)?;
+                io.out.flush()?;
+            }
+            Ok::<(), Failure>(())
+        };
+        tokio::select! {
+            ended = answering => ended?,
+            () = working => {}
+            ended = writing => ended?,
+        }
+        Ok(ExitStatus::Done)
+    }
+
+    /// The applications: of the file, each with the other options of the command line, or the one that is named.
+    fn followed(&self) -> Result<Vec<Self>, Failure> {
+        let Some(file) = &self.sync.file else {
+            if self.sync.name.is_empty() {
+                return Err(Failure::message(
+                    FailureKind::Usage,
+                    "which application? neither NAME nor -f FILE was given",
+                )
+                .hint("k8s-sync watch NAME --repo URL --path DIR, or k8s-sync watch -f applications.yaml"));
+            }
+            return Ok(vec![self.clone()]);
+        };
+        if !self.sync.name.is_empty() {
+            let message = "-f FILE names the applications itself";
+            return Err(Failure::message(FailureKind::Usage, message).hint("leave NAME out"));
+        }
+        Ok(applications::read(file)?.into_iter().map(|declared| self.with(declared)).collect())
+    }
+
+    fn with(&self, declared: Declared) -> Self {
+        let mut each = self.clone();
+        let sync = &mut each.sync;
+        sync.file = None;
+        sync.cache = sync.cache.take().map(|cache| cache.join(&declared.name));
+        sync.name = declared.name;
+        sync.repo = Some(declared.repo);
+        sync.revision = declared.revision.unwrap_or_else(|| sync.revision.clone());
+        sync.path = declared.path.unwrap_or_else(|| sync.path.clone());
+        if declared.dest_server.is_some() || declared.dest_name.is_some() {
+            sync.dest_server = declared.dest_server.into_iter().collect();
+            sync.dest_name = declared.dest_name.into_iter().collect();
+        }
+        sync.dest_namespace = declared.dest_namespace.unwrap_or_else(|| sync.dest_namespace.clone());
+        sync.prune = declared.auto_prune.unwrap_or(sync.prune);
+        each.self_heal = declared.self_heal.unwrap_or(each.self_heal);
+        each.sync_policy = match declared.automated {
+            Some(true) => Policy::Automated,
+            Some(false) => Policy::None,
+            None => each.sync_policy,
+        };
+        each
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.sync_policy != Policy::Automated && (self.self_heal || self.sync.prune) {
+            let message =
+                "--self-heal and --auto-prune write by themselves, and --sync-policy is not automated";
+            return Err(Failure::message(FailureKind::Usage, message).hint("add --sync-policy automated"));
+        }
+        Ok(())
+    }
+
+    fn origin(&self) -> Origin {
+        let sync = &self.sync;
+        let cluster =
+            sync.dest_name.first().or(sync.dest_server.first()).map_or("this cluster", String::as_str);
+        Origin {
+            repository: without_credentials(sync.repo.as_deref().unwrap_or_default()),
+            revision: sync.revision.clone(),
+            path: sync.path.clone(),
+            destination: format!("{cluster}, namespace {}", sync.dest_namespace),
+        }
+    }
+
+    async fn operator(
+        &self,
+        clusters: &mut HashMap<(Vec<String>, Vec<String>), Cluster>,
+        board: Arc<Board>,
+        journal: Journal,
+        call: Arc<Notify>,
+    ) -> Result<Operator, Failure> {
+        let mut application = self.sync.application()?;
+        if self.self_heal {
+            // Healing takes back what others took.
+            application.conflicts = Conflicts::Force;
+        }
+        let checkout = Arc::new(self.sync.checkout()?);
+        let destination = (self.sync.dest_server.clone(), self.sync.dest_name.clone());
+        let cluster = if let Some(cluster) = clusters.get(&destination) {
+            cluster.clone()
+        } else {
+            let cluster = self.sync.cluster().await?;
+            clusters.insert(destination, cluster.clone());
+            cluster
+        };
+        let behaviour = Behaviour {
+            poll: Duration::from_secs(self.poll),
+            self_heal: self.self_heal,
+            automated: self.sync_policy == Policy::Automated,
+        };
+        Ok(Operator { application, checkout, cluster, behaviour, board, journal, call })
+    }
+
+    fn webhook_secret(&self) -> Result<Option<Secret>, Failure> {
+        let text = match (&self.webhook_secret_file, environment::var("K8S_SYNC_WEBHOOK_SECRET")) {
+            (Some(file), _) => std::fs::read_to_string(file).or_fail_with(FailureKind::Input, || {
+                format!("can't read the webhook's secret in {}", file.display())
+            })?,
+            (None, Some(value)) => text_or_file(&value).or_fail_with(
+                FailureKind::Input,
+                || "can't read the file that K8S_SYNC_WEBHOOK_SECRET names",
+            )?,
+            (None, None) => return Ok(None),
+        };
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.is_empty() {
+            return Err(Failure::message(FailureKind::Input, "the webhook's secret is empty")
+                .hint("anybody could call it; leave the secret out to have no webhook"));
+        }
+        Ok(Some(Secret::new(secret)))
+    }
+
+    pub(super) fn print_application(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let Some(repo) = &self.sync.repo else {
+            return Err(
+                Failure::message(FailureKind::Usage, "an Application needs a repository").hint("--repo URL")
+            );
+        };
+        let document = application::document(&application::Options {
+            name: &self.sync.name,
+            repo,
+            revision: &self.sync.revision,
+            path: &self.sync.path,
+            server: self.sync.dest_server.first().map(String::as_str),
+            namespace: &self.sync.dest_namespace,
+            automated: self.sync_policy == Policy::Automated,
+            prune: self.sync.prune,
+            self_heal: self.self_heal,
+        });
+        let text = serde_yaml::to_string(&document).or_fail(FailureKind::Internal)?;
+        io.out.bytes(text.as_bytes())?;
+        Ok(ExitStatus::Done)
+    }
+}
+
+/// The lease, in the cluster of the current configuration, wherever the applications go.
+async fn open_lease(lease: &str) -> Result<Lease, Failure> {
+    let Some((namespace, name)) = lease.split_once('/').filter(|(a, b)| !a.is_empty() && !b.is_empty())
+    else {
+        let message = format!("--lease {lease} does not say where the Lease is");
+        return Err(Failure::message(FailureKind::Usage, message).hint("--lease NAMESPACE/NAME"));
+    };
+    let cluster = connect(&Destination::Current).await?;
+    // A pod's name; two processes on one machine still have two names.
+    let host = environment::var("HOSTNAME").unwrap_or_else(|| "k8s-sync".to_owned());
+    let identity = format!("{host}_{:08x}", fastrand::u32(..));
+    Ok(Lease::new(cluster, namespace.to_owned(), name.to_owned(), identity))
+}

@@ -1,0 +1,80 @@
+//! Two replicas of the operator: one works.
+
+use std::time::Instant;
+
+use crate::world::{Operator, World};
+
+fn replica(world: &World) -> Operator {
+    let lease = format!("{}/k8s-sync", world.namespace);
+    world.operator(&["--lease", &lease])
+}
+
+#[test]
+fn a_replica_takes_over_when_the_leader_is_killed() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let mut first = replica(&world);
+    first.until_synced();
+    let mut second = replica(&world);
+    let role = second.hear_kind("role");
+    assert!(role["message"].as_str().unwrap().contains("stands by"), "{role}");
+    assert_eq!(second.get("/readyz").status, 200);
+    assert!(second.get("/").body.contains("stands by"));
+    assert_eq!((first.metric("k8s_sync_leader"), second.metric("k8s_sync_leader")), (1, 0));
+    first.signal("-KILL");
+    let killed = Instant::now();
+    second.hear("it leads", |event| event["kind"] == "role" && event["message"] == "this replica leads");
+    let seconds = killed.elapsed().as_secs_f64();
+    assert!((3.0..15.0).contains(&seconds), "{seconds}");
+    second.until_synced();
+    world.drift("a", "theirs");
+    second.hear_kind("healed");
+}
+
+#[test]
+fn a_leader_that_slept_applies_nothing_any_more() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let mut first = replica(&world);
+    first.until_synced();
+    let mut second = replica(&world);
+    second.hear_kind("role");
+    first.signal("-STOP");
+    second.hear("it leads", |event| event["kind"] == "role" && event["message"] == "this replica leads");
+    second.until_synced();
+    world.config_map("a", "2");
+    world.commit("Two");
+    second.until_synced();
+    first.signal("-CONT");
+    first.hear("it no longer leads", |event| {
+        event["kind"] == "role" && event["message"].as_str().unwrap().contains("stands by")
+    });
+    assert_eq!(world.value("a"), "2");
+    world.drift("a", "theirs");
+    second.hear_kind("healed");
+    assert_eq!(first.metric(r#"k8s_sync_drifts_total{application="app"}"#), 0);
+}
+
+#[test]
+fn a_call_that_reaches_the_wrong_replica_is_passed_on() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let lease = format!("{}/k8s-sync", world.namespace);
+    let url = world.url();
+    let words = ["app", "--sync-policy", "automated", "--repo", &url, "--poll", "3600", "--lease", &lease];
+    let secret = [("K8S_SYNC_WEBHOOK_SECRET", "a-secret")];
+    let mut first = world.watch(&words, &secret);
+    first.until_synced();
+    let mut second = world.watch(&words, &secret);
+    second.hear_kind("role");
+    world.config_map("a", "2");
+    world.commit("Two");
+    let push = serde_json::json!({ "repository": { "clone_url": url } }).to_string();
+    let answer = second.request("POST", "/webhook", &[("x-gitlab-token", "a-secret")], push.as_bytes());
+    assert_eq!(answer.status, 202);
+    first.until_synced();
+    assert_eq!(world.value("a"), "2");
+}
