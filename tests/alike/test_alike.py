@@ -16,14 +16,16 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "pipeline"))
-from workshop import TOOLS, build_tools  # noqa: E402 # the path is known only now
+sys.path[:0] = [str(ROOT / "tests" / "pipeline"), str(ROOT / "scripts" / "benchmarks")]
+from peers import python  # noqa: E402 # the path is known only now
+from workshop import TOOLS, build_tools  # noqa: E402
 
 AUTHOR = {
     "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.invalid", "GIT_COMMITTER_NAME": "A",
     "GIT_COMMITTER_EMAIL": "a@example.invalid",
 }  # fmt: skip
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\nspec: {containers: [{name: app, image: registry.test/app:1}]}\n"
+VALIDATE = "import json, jsonschema, sys; jsonschema.validate(json.loads(sys.argv[2]), json.loads(sys.argv[1]))"
 LCOV = "TN:\nSF:a.c\nDA:1,1\nDA:2,1\nend_of_record\n"
 
 # For each tool that needs no server, a command line, its stdin, and what it prints.
@@ -68,6 +70,7 @@ class Alike(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.tools = build_tools()
+        cls.python = python("jsonschema==4.25.1") / "python"
         temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(temporary.cleanup)
         cls.folder = Path(temporary.name)
@@ -134,6 +137,21 @@ class Alike(unittest.TestCase):
         self.assertEqual(answer["schema"], f"{tool}/v1")
         self.assertLessEqual({"kind", "message", "hint"}, answer["error"].keys())
         self.assertIn(answer["error"]["kind"], ("input", "refused"))
+
+    @each(TOOLS)
+    def test_json_is_what_the_schema_says(self, tool: str) -> None:
+        schema = json.loads((ROOT / "tools" / tool / "schema" / f"{tool}.v1.json").read_text())
+        asked = [["-o", "json", *BAD_INPUT[tool]], ["-o", "json", "--no-such-option"]]
+        stdin = ""
+        if tool in ONE_RECORD:
+            words, stdin, _ = ONE_RECORD[tool]
+            asked.append(["-o", "json", *words])
+        for words in asked:
+            for line in self.run_tool(tool, *words, stdin=stdin).stdout.splitlines():
+                checked = subprocess.run(
+                    [self.python, "-c", VALIDATE, json.dumps(schema), line], capture_output=True, text=True, check=False
+                )
+                self.assertEqual(checked.returncode, 0, f"{words}: {line}: {checked.stderr[-800:]}")
 
     @each(ONE_RECORD)
     def test_one_record_on_stdout_and_no_colour(self, tool: str) -> None:
