@@ -104,6 +104,9 @@ impl Program for Cli {
         }
         if self.clean && tag.dirty == Some(true) {
             io.console.note("tracked files differ from the commit");
+            if self.output == Format::Json {
+                io.out.line(document(Self::NAME, tag.fields()))?;
+            }
             return Ok(ExitStatus::No);
         }
         match self.output {
@@ -142,21 +145,27 @@ impl Cli {
             io.console.warn(format!("`{tag}` has more in it than the commit: tracked files differed"));
         }
         let commit = match candidates::commits(&repository, name)?.as_slice() {
-            [commit] => commit.to_string(),
-            [] => {
-                io.console.note(format!("`{tag}` names no commit of this repository"));
-                return Ok(ExitStatus::No);
-            }
+            [commit] => Ok(commit.to_string()),
+            [] => Err(format!("`{tag}` names no commit of this repository")),
             several => {
                 let list = candidates::described(&repository, several);
-                io.console.note(format!("`{tag}` is ambiguous; it may be {list}"));
+                Err(format!("`{tag}` is ambiguous; it may be {list}"))
+            }
+        };
+        let commit = match commit {
+            Ok(commit) => commit,
+            Err(reason) => {
+                io.console.note(reason);
+                if self.output == Format::Json {
+                    io.out.line(document(Self::NAME, tag::verified(name, None)))?;
+                }
                 return Ok(ExitStatus::No);
             }
         };
         match self.output {
             Format::Text => io.out.line(&commit)?,
             Format::Json => {
-                io.out.line(document(Self::NAME, tag::verified(name, &commit)))?;
+                io.out.line(document(Self::NAME, tag::verified(name, Some(&commit))))?;
             }
             Format::Dotenv => {
                 let mut report = Dotenv::new();

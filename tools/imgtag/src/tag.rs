@@ -65,8 +65,8 @@ pub fn without_image(reference: &str) -> &str {
     named.rsplit_once(':').map_or(named, |(_, tag)| tag)
 }
 
-/// The fields of `--output json` for a tag whose commit was found.
-pub fn verified(tag: &str, commit: &str) -> Map<String, Value> {
+/// The fields of `--output json` for a tag whose commit was looked for.
+pub fn verified(tag: &str, commit: Option<&str>) -> Map<String, Value> {
     Map::from_iter([("tag".to_owned(), json!(tag)), ("commit".to_owned(), json!(commit))])
 }
 

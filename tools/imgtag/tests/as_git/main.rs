@@ -345,6 +345,8 @@ fn verify_leads_from_a_tag_back_to_the_commit() {
     assert_eq!(says(&["--dirty=.wip", "verify", &format!("{short}.wip")]), found);
     let json = format!(r#"{{"schema":"imgtag/v1","tag":"{short}","commit":"{full}"}}"#);
     assert_eq!(says(&["-o", "json", "verify", &short]), (Some(0), json));
+    let nothing = r#"{"schema":"imgtag/v1","tag":"0123456789","commit":null}"#.to_owned();
+    assert_eq!(says(&["-o", "json", "verify", "0123456789"]), (Some(1), nothing));
     let no = (Some(1), String::new());
     let tree = place.done(&folder, &["rev-parse", "HEAD^{tree}"]);
     for tag in ["0123456789", "main", "", &tree, &format!("{short}-wip"), &format!("v-{short}")] {
