@@ -31,13 +31,16 @@ Examples:
   imgpush --from oci:DIR --also latest registry.test/team/app:v1
   imgpush --no-clobber registry.test/team/app:v1   1 where v1 is there with other content
 
-Credentials, the first that has some: --username with --password-file; IMGPUSH_USERNAME and IMGPUSH_PASSWORD;
-CI_REGISTRY_USER and CI_REGISTRY_PASSWORD for CI_REGISTRY; SERVICE_ACCOUNT_KEY for Google's registries;
+Credentials, the first that has some: --username with --password-file; IMGPUSH_USERNAME and IMGPUSH_PASSWORD; \
+CI_REGISTRY_USER and CI_REGISTRY_PASSWORD for CI_REGISTRY; SERVICE_ACCOUNT_KEY for Google's registries; \
 DOCKER_AUTH_CONFIG; docker's config.json with its credential helpers.
-The engine is the one at DOCKER_HOST, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as docker reads them, or that of
-DOCKER_CONTEXT or docker's current context. Registries are trusted by the system's CAs (SSL_CERT_FILE), docker's
-certs.d and --ca-file. Exit status: 0 the registry has it, 1 --no-clobber found other content, 2 trouble that stays,
-75 trouble that may pass, 77 credentials.";
+
+The engine is the one at DOCKER_HOST, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as docker reads them, or that of \
+DOCKER_CONTEXT or docker's current context. Registries are trusted by the system's CAs (SSL_CERT_FILE), docker's \
+certs.d and --ca-file.
+
+Exit status: 0 the registry has it, 1 --no-clobber found other content, 2 trouble that stays, 75 trouble that may \
+pass, 77 credentials.";
 
 /// Image reference to image in the registry, with a digest that is true
 #[derive(Debug, clap::Parser)]

@@ -69,7 +69,8 @@ pub struct Cli {
     /// Add a line `KEY: VALUE` to the end of the message
     #[arg(long, value_name = "KEY=VALUE", value_parser = trailer)]
     trailer: Vec<(String, String)>,
-    /// Leave out the trailers Source-Commit, Source-Pipeline and Source-Job that a CI job adds
+    /// Leave out the trailers Source-Commit, Source-Pipeline and Source-Job that a CI job adds (the last two never
+    /// go with a push to Gitea's `refs/for/`)
     #[arg(long)]
     no_trailers: bool,
     /// Sign the commit with this SSH key (Ed25519 or ECDSA P-256), besides `MR_PUSH_SIGN_KEY`, its text or path

@@ -112,7 +112,7 @@ impl Run<'_> {
             if self.prepared.is_some() {
                 self.console.note(format!("`{target}` has moved; making the change again on {}", early.base));
             }
-            self.prepared = Some(self.prepare(&mut remote, early)?);
+            self.prepared = Some(self.prepare(&mut remote, early, way)?);
             if began.elapsed() > FRESH && attempt < job.attempts {
                 return Ok(Step::LookAgain);
             }
@@ -189,7 +189,7 @@ impl Run<'_> {
     }
 
     /// Fetches what the change needs, makes it, and makes a commit of it.
-    fn prepare(&self, remote: &mut Remote, standing: Standing) -> Result<Prepared, Failure> {
+    fn prepare(&self, remote: &mut Remote, standing: Standing, way: Way) -> Result<Prepared, Failure> {
         let job = self.job;
         let repository = &self.store.repository;
         let limited = !job.path.as_os_str().is_empty();
@@ -216,7 +216,10 @@ impl Run<'_> {
         let new = tree::apply(repository, &base_tree, &changes).or_fail_with(FailureKind::Output, made)?;
         let words = Words {
             message: job.message.clone().unwrap_or_else(|| message_for(&changes)),
-            trailers: job.trailers.clone(),
+            trailers: {
+                let kept = |(key, _): &&(String, String)| way.shows_branches() || is_of_source(key);
+                job.trailers.iter().filter(kept).cloned().collect()
+            },
             author: job.author.clone(),
             committer: job.committer.clone(),
             time: job.time.unwrap_or(base_time),
@@ -267,6 +270,11 @@ fn default_branch(remote: &mut Remote) -> Result<String, Failure> {
     let refs = remote.refs(&["HEAD"])?;
     let name = refs.default_branch().map(ToOwned::to_owned);
     name.ok_or_else(|| preflight::Obstacle::NoDefault.into())
+}
+
+/// Whether a trailer is the same for every job of the source's commit.
+fn is_of_source(key: &str) -> bool {
+    !matches!(key, "Source-Pipeline" | "Source-Job")
 }
 
 /// The same change always gets the same name.

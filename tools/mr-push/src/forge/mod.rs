@@ -122,4 +122,10 @@ impl Way {
     pub const fn is_by_push(self) -> bool {
         matches!(self, Self::GitlabOptions)
     }
+
+    /// Whether the branch can be looked at before a push. Where it can't (Gitea keeps the one of an `AGit` push to
+    /// itself), the same change must get the same commit in every job.
+    pub const fn shows_branches(self) -> bool {
+        !matches!(self, Self::Agit)
+    }
 }
