@@ -243,6 +243,6 @@ pub fn release_at_the_end(lease: &Arc<Lease>, stop: watch::Sender<bool>) -> step
             lease.release().await
         };
         // A process that is about to end has nobody to tell that it could not; the lease runs out by itself.
-        let _ = runtime.block_on(tokio::time::timeout(PACE, given_back));
+        let _ = runtime.block_on(async { tokio::time::timeout(PACE, given_back).await });
     })
 }

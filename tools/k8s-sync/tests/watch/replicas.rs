@@ -33,6 +33,23 @@ fn a_replica_takes_over_when_the_leader_is_killed() {
 }
 
 #[test]
+fn a_leader_that_is_asked_to_end_gives_the_lease_back() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let mut first = replica(&world);
+    first.until_synced();
+    let mut second = replica(&world);
+    second.hear_kind("role");
+    first.signal("-TERM");
+    let asked = Instant::now();
+    second.hear("it leads", |event| event["kind"] == "role" && event["message"] == "this replica leads");
+    // Sooner than the lease would have run out.
+    let seconds = asked.elapsed().as_secs_f64();
+    assert!(seconds < 4.0, "{seconds}");
+}
+
+#[test]
 fn a_leader_that_slept_applies_nothing_any_more() {
     let world = World::new();
     world.config_map("a", "1");
