@@ -182,6 +182,7 @@ impl PushError {
             Self::NoReference => "`imgpush REPOSITORY:TAG`, or references on stdin, one a line",
             Self::Pinned(_) => "name it as REPOSITORY:TAG; the digest is what imgpush prints",
             Self::OneForDotenv => "run imgpush once an image, or use --output json",
+            Self::File { .. } => "check the path, who may read it, and that it is what its option says",
             Self::Half(..) => "--username or IMGPUSH_USERNAME goes with --password-file or IMGPUSH_PASSWORD",
             Self::EngineSettings(_) => {
                 "DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH) or DOCKER_CONTEXT says it"
