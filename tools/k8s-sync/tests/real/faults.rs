@@ -88,7 +88,7 @@ impl ControlPlane {
         let items_of = |found: &str| found.lines().filter(|line| line.starts_with("item-")).count();
         let mut found = self.kubectl(&["-n", "app", "get", "configmaps", "-o", values]);
         // What is pruned goes when the garbage collector has looked for its dependents.
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while items_of(&found) != count && Instant::now() < end {
             found = self.kubectl(&["-n", "app", "get", "configmaps", "-o", values]);
         }
