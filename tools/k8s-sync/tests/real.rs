@@ -85,10 +85,13 @@ impl Application {
     }
 
     /// The names of the namespace's ConfigMaps, but for those that Kubernetes and k8s-sync keep.
+    /// The names of those that are not being deleted.
     fn config_maps(&self) -> Vec<String> {
-        let names = self.kubectl(&["-n", &self.namespace, "get", "configmaps", "-o", "name"]);
-        let names = names.lines().filter_map(|line| line.strip_prefix("configmap/"));
+        // What is deleted may still wait for the garbage collector.
+        let there = "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}";
+        let names = self.kubectl(&["-n", &self.namespace, "get", "configmaps", "-o", there]);
         names
+            .split_whitespace()
             .filter(|name| !["k8s-sync.app", "kube-root-ca.crt"].contains(name))
             .map(ToOwned::to_owned)
             .collect()
