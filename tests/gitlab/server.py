@@ -329,10 +329,19 @@ def merge(project: Project, request: dict, parameters: dict) -> None:
     request["merge_commit_sha"] = commit
 
 
-def listen(root: Path, token: str, port: int, context: ssl.SSLContext | None) -> http.server.ThreadingHTTPServer:
+class Server(http.server.ThreadingHTTPServer):
+    """Says nothing of a client that ends a handshake or a connection early; that client's own test does."""
+
+    def handle_error(self, request, client_address) -> None:
+        """Called with the exception that ended a connection."""
+        if not isinstance(sys.exc_info()[1], (ssl.SSLError, ConnectionError)):
+            super().handle_error(request, client_address)
+
+
+def listen(root: Path, token: str, port: int, context: ssl.SSLContext | None) -> Server:
     """A server on a loopback port, in a thread."""
     handler = type("Handler", (Gitlab,), {"root": root.resolve(), "token": token})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = Server(("127.0.0.1", port), handler)
     if context:
         # The handshake is made in the connection's own thread, by its first read.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
