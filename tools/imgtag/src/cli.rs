@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, Talk, document};
+use step::{
+    Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, Talk, document, environment,
+};
 
-use crate::abbreviation::{Length, abbreviate};
+use crate::abbreviation::{Abbreviation, Length, abbreviate, abbreviate_head};
 use crate::error::TagError;
 use crate::tag::{self, Tag};
-use crate::{candidates, repository};
+use crate::{candidates, plain, repository};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +29,32 @@ so `safe.directory` is not needed.";
 /// The word that asks for the way back.
 const VERIFY: &str = "verify";
 
+/// Unless another revision is given.
+const HEAD: &str = "HEAD";
+
+/// Unless another folder is given.
+const HERE: &str = ".";
+
+/// The variables that stand for arguments.
+const REV_VARIABLE: &str = "IMGTAG_REV";
+const LENGTH_VARIABLE: &str = "IMGTAG_LENGTH";
+const IMAGE_VARIABLE: &str = "IMGTAG_IMAGE";
+const PREFIX_VARIABLE: &str = "IMGTAG_PREFIX";
+const OUTPUT_VARIABLE: &str = "IMGTAG_OUTPUT";
+const VARIABLES: [&str; 5] =
+    [REV_VARIABLE, LENGTH_VARIABLE, IMAGE_VARIABLE, PREFIX_VARIABLE, OUTPUT_VARIABLE];
+
+/// Those by which git, and gix as well, take settings or objects from elsewhere.
+const ELSEWHERE: [&str; 7] = [
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+];
+
 /// What `--dirty` adds where it is given no suffix.
 const DIRTY: &str = "-dirty";
 
@@ -40,7 +68,7 @@ const DIRTY: &str = "-dirty";
 )]
 pub struct Cli {
     /// The commit, as git writes revisions: a branch, a tag, HEAD~2, an id
-    #[arg(value_name = "REV", default_value = "HEAD", env = "IMGTAG_REV")]
+    #[arg(value_name = "REV", default_value = HEAD, env = REV_VARIABLE)]
     revision: String,
 
     /// With `verify` in front of it: a tag, or IMAGE:TAG, whose commit is asked for; 1 where there is none or several
@@ -48,11 +76,11 @@ pub struct Cli {
     tag: Option<String>,
 
     /// Look for the repository here instead of the current folder
-    #[arg(short = 'C', value_name = "DIR", default_value = ".")]
+    #[arg(short = 'C', value_name = "DIR", default_value = HERE)]
     directory: PathBuf,
 
     /// Length of the tag in characters: 4 to 64, `full`, or `auto` as git chooses it here
-    #[arg(long, value_name = "N", default_value = "auto", env = "IMGTAG_LENGTH")]
+    #[arg(long, value_name = "N", default_value = "auto", env = LENGTH_VARIABLE)]
     length: Length,
 
     /// The last commit that touched PATH instead of REV itself; with --tree the content of PATH
@@ -64,11 +92,11 @@ pub struct Cli {
     tree: bool,
 
     /// Print REPOSITORY:TAG
-    #[arg(long, value_name = "REPOSITORY", env = "IMGTAG_IMAGE")]
+    #[arg(long, value_name = "REPOSITORY", env = IMAGE_VARIABLE)]
     image: Option<String>,
 
     /// Put S in front of the tag
-    #[arg(long, value_name = "S", default_value = "", env = "IMGTAG_PREFIX")]
+    #[arg(long, value_name = "S", default_value = "", env = PREFIX_VARIABLE)]
     prefix: String,
 
     /// Add SUFFIX where tracked files differ from the commit; `verify` takes it off
@@ -80,7 +108,7 @@ pub struct Cli {
     clean: bool,
 
     /// What to print
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, env = "IMGTAG_OUTPUT")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, env = OUTPUT_VARIABLE)]
     output: Format,
 
     #[command(flatten)]
@@ -92,6 +120,23 @@ impl Program for Cli {
 
     fn preferences(&self) -> Preferences {
         Preferences { verbosity: self.talk.verbosity(), json: self.output == Format::Json }
+    }
+
+    fn without_arguments() -> Option<Self> {
+        VARIABLES.iter().all(|name| environment::var_os(name).is_none()).then(|| Self {
+            revision: HEAD.to_owned(),
+            tag: None,
+            directory: PathBuf::from(HERE),
+            length: Length::Automatic,
+            path: Vec::new(),
+            tree: false,
+            image: None,
+            prefix: String::new(),
+            dirty: None,
+            clean: false,
+            output: Format::default(),
+            talk: Talk::default(),
+        })
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
@@ -178,6 +223,10 @@ impl Cli {
     }
 
     fn tag(&self) -> Result<Tag, TagError> {
+        if let Some(head) = self.plain_head() {
+            let abbreviation = abbreviate_head(&head, self.length);
+            return self.describe(head.id, &abbreviation, head.shallow, None);
+        }
         let repository = repository::open(&self.directory)?;
         let id = match (self.tree, self.path.as_slice()) {
             (true, paths) => repository::content(&repository, &self.revision, paths)?,
@@ -187,9 +236,36 @@ impl Cli {
         let abbreviation = abbreviate(&repository, id, self.length)?;
         let dirty =
             if self.clean || self.dirty.is_some() { Some(repository::is_dirty(&repository)?) } else { None };
+        let shallow = repository.is_shallow().map_err(TagError::unreadable)?;
+        self.describe(id.to_string(), &abbreviation, shallow, dirty)
+    }
+
+    /// HEAD, where nothing more is asked for and the clone is a plain one.
+    fn plain_head(&self) -> Option<plain::Head> {
+        let asks_more = self.tree || self.clean || self.dirty.is_some() || !self.path.is_empty();
+        if asks_more
+            || !matches!(self.revision.as_str(), HEAD | "@")
+            || ELSEWHERE.iter().any(|name| environment::var_os(name).is_some())
+        {
+            return None;
+        }
+        let home = PathBuf::from(environment::var_os("HOME")?);
+        let of_user =
+            environment::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+        let settings = [PathBuf::from("/etc/gitconfig"), of_user.join("git/config"), home.join(".gitconfig")];
+        plain::head(&self.directory, &settings).ok()
+    }
+
+    /// The tag of an abbreviated id, and what a user should know of it.
+    fn describe(
+        &self,
+        commit: String,
+        abbreviation: &Abbreviation,
+        shallow: bool,
+        dirty: Option<bool>,
+    ) -> Result<Tag, TagError> {
         let suffix = self.dirty.as_deref().filter(|_| dirty == Some(true)).unwrap_or_default();
         let tag = tag::assemble(&self.prefix, &abbreviation.text, suffix)?;
-        let shallow = repository.is_shallow().map_err(TagError::unreadable)?;
         let mut warnings = Vec::new();
         if !abbreviation.stable {
             let what = if shallow { "is shallow" } else { "has no packed objects" };
@@ -205,12 +281,25 @@ impl Cli {
         Ok(Tag {
             image: self.image.as_deref().map(|repository| tag::image(repository, &tag)).transpose()?,
             tag,
-            commit: id.to_string(),
+            commit,
             length: abbreviation.text.len(),
             shallow,
             dirty,
             stable: abbreviation.stable,
             warnings,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn no_arguments_are_what_parsing_makes_of_them() {
+        let parsed = Cli::try_parse_from(["imgtag"]).unwrap();
+        assert_eq!(format!("{:?}", Cli::without_arguments().unwrap()), format!("{parsed:?}"));
     }
 }

@@ -163,11 +163,11 @@ fn the_length_grows_with_the_packed_objects() {
 fn core_abbrev_in_all_its_forms() {
     let place = Place::new();
     let folder = place.repository("r", &[]);
-    for value in ["auto", "no", "off", "false", "", "4", "12", "40", "Auto"] {
+    for value in ["auto", "no", "off", "false", "", "4", "12", "40", "Auto", "0xc", "010", "+9"] {
         place.done(&folder, &["config", "core.abbrev", value]);
         place.same_as_git(&folder, &["HEAD"]);
     }
-    for value in ["3", "41", "true", "seven"] {
+    for value in ["0", "3", "41", "-8", "8x", "true", "seven"] {
         place.done(&folder, &["config", "core.abbrev", value]);
         assert!(!place.git(&folder, &["rev-parse", "--short", "HEAD"]).status.success(), "git takes {value}");
         assert_eq!(place.imgtag(&folder, &[]).status.code(), Some(2), "{value}");

@@ -19,6 +19,11 @@ pub trait Program: clap::Parser {
     /// How the user wants to be talked to.
     fn preferences(&self) -> Preferences;
 
+    /// What a call without arguments comes to, where that is known without parsing: it must be what parsing gives.
+    fn without_arguments() -> Option<Self> {
+        None
+    }
+
     /// Does the step. `ExitStatus::No` is an answer; trouble is a [`Failure`].
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure>;
 }
@@ -53,6 +58,11 @@ pub fn main<P: Program>() -> ExitCode {
 }
 
 fn parse_and_run<P: Program>(argv: &[OsString], io: &mut Io) -> Result<ExitStatus, Failure> {
+    if argv.len() == 1
+        && let Some(program) = P::without_arguments()
+    {
+        return program.run(io);
+    }
     let command = without_empty_variables(P::command());
     if let Some(name) = page_asked_for(argv) {
         Page::named(&name)?.print(command, &mut io.out)?;
