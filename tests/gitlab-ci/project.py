@@ -50,7 +50,8 @@ def load_tools_image() -> None:
             text=True,
             env=environment,
         )
-    name = said.stdout.strip().removeprefix("Loaded image: ")
+    # An engine that knew another image by this name says so first.
+    name = said.stdout.rpartition("Loaded image: ")[2].strip()
     subprocess.run([*docker, "tag", name, TOOLS_IMAGE], check=True, env=environment)
 
 
