@@ -63,6 +63,7 @@ class Target:
 
     wall: float | None = None
     cpu: float | None = None
+    memory: float | None = None
     instructions: float | None = None
 
 
@@ -140,6 +141,16 @@ def instructions(command: Command) -> int:
     return sum(int(number.replace(",", "")) for text in logs for number in re.findall(r"I +refs: +([\d,]+)", text))
 
 
+def allocations(command: Command) -> int:
+    """How often it asks the heap for memory. Of a program that is linked to the C library while it runs."""
+    _need("valgrind", "valgrind")
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        valgrind = ["valgrind", "--tool=memcheck", "--undef-value-errors=no", f"--log-file={log}"]
+        run(replace(command, argv=[*valgrind, *command.argv]))
+        return int(re.search(r"total heap usage: ([\d,]+) allocs", log.read_text())[1].replace(",", ""))
+
+
 def _share(ours: float, theirs: float) -> float:
     return ours / theirs if theirs else math.inf
 
@@ -208,7 +219,7 @@ class Bench:
             rows.append(row)
         mine = rows[0]
         for row, way in zip(rows[1:], peers):
-            row["share"] = {key: _share(mine[key], row[key]) for key in ("wall", "cpu", "instructions") if key in row}
+            row["share"] = {key: _share(mine[key], row[key]) for key in ("wall", "cpu", "memory", "instructions") if key in row}
             row["target"] = {key: bound for key, bound in asdict(way.target).items() if bound is not None}
             row["met"] = all(row["share"][key] <= bound for key, bound in row["target"].items())
             self.missed += not row["met"]

@@ -1,8 +1,9 @@
-"""What the tools cost, in figures that a busy machine does not change: instructions, peak memory, requests, bytes.
+"""What the tools cost, in figures that a busy machine does not change: instructions, allocations, peak memory, requests,
+bytes.
 
 Each limit is half above what was counted when it was set (and twice where vector instructions do the work, which
 processors differ in); a change that goes over one should be one that meant to.
-Run by `scripts/test` on the static release binaries: `python3 -m unittest discover -s tests/costs`.
+Run by `scripts/test` on the static release binaries, and allocations on the debug build: `python3 -m unittest discover -s tests/costs`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts" / "benchmarks"), str(ROOT / "tests" / "pipeline")]
-from measure import Command, instructions, peak_memory, run  # noqa: E402 # the path is known only now
+from measure import Command, allocations, instructions, peak_memory, run  # noqa: E402 # the path is known only now
 from services import Service  # noqa: E402
 from workshop import build_tools  # noqa: E402
 
@@ -113,6 +115,76 @@ class Costs(unittest.TestCase):
         self.at_most("mr-push, turns of the data's direction", counts["directionChanges"], 32)
         self.at_most("mr-push, bytes from the server", counts["bytesDown"], 87_000)
         self.at_most("mr-push, bytes to the server", counts["bytesUp"], 10_000)
+
+    def test_imgpush_of_an_archive(self) -> None:
+        registry = Service("registry", options=("--plain",)).up()["REGISTRY"]
+        proxy = subprocess.Popen(
+            [sys.executable, ROOT / "tests/fault-proxy/fault_proxy.py", "--upstream", f"http://{registry}"],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.addCleanup(proxy.communicate)
+        self.addCleanup(proxy.kill)
+        host = f"127.0.0.1:{json.loads(proxy.stdout.readline())['port']}"
+        # Half of it can be compressed.
+        size = 64 * MILLION
+        (self.folder / "program").write_bytes(os.urandom(size // 2) + bytes(size // 2))
+        with (self.folder / "image.tar").open("wb") as archive:
+            maker = ROOT / "tests/cluster/image_archive.py"
+            subprocess.run([sys.executable, maker, "app:1", self.folder / "program"], check=True, stdout=archive)
+        push = self.command("imgpush", "-q", "--from", "docker-archive:image.tar", f"{host}/costs/{os.getpid()}:1")
+
+        def requests() -> list[dict]:
+            """What came through since the last time."""
+            with urllib.request.urlopen(f"http://{host}/_faults") as answer:
+                found = json.load(answer)["requests"]
+            urllib.request.urlopen(urllib.request.Request(f"http://{host}/_faults", b"[]", method="PUT")).close()
+            return found
+
+        memory = peak_memory(push)
+        first = requests()
+        self.at_most("imgpush, bytes of memory for a layer of 64 MB", memory, (64 + 2 * os.cpu_count()) * KIB * KIB)
+        self.at_most("imgpush, requests of a first push", len(first), 14)
+        self.at_most("imgpush, bytes of a first push", sum(request["bytes"] for request in first), size * 0.51)
+        run(push)
+        again = requests()
+        self.at_most("imgpush, requests where nothing changed", len(again), 1)
+        self.at_most("imgpush, bytes where nothing changed", sum(request["bytes"] for request in again), 0)
+
+    def test_k8s_sync_of_a_hundred_objects(self) -> None:
+        cluster = Service("cluster").up()
+        name = f"costs-{os.getpid()}"
+        kubectl = [cluster["KUBECTL"], "--kubeconfig", cluster["KUBECONFIG"]]
+        self.addCleanup(subprocess.run, [*kubectl, "delete", "namespace", name, "--wait=false"], stdout=subprocess.DEVNULL)
+        documents = ["apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {0}\n"]
+        documents += [f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c{n}\ndata:\n  n: '{n}'\n" for n in range(100)]
+        (self.folder / "all.yml").write_text("---\n".join(documents).format(name))
+        words = ["apply", name, "--dest-namespace", name, "-f", "all.yml", "-o", "json"]
+        apply = self.command("k8s-sync", *words, env={"KUBECONFIG": cluster["KUBECONFIG"]})
+
+        def requests() -> int:
+            return json.loads(run(apply).stdout.splitlines()[-1])["requests"]
+
+        self.at_most("k8s-sync, requests that make 101 objects", requests(), 183)
+        self.at_most("k8s-sync, requests where nothing changed", requests(), 7)
+        self.at_most("k8s-sync, bytes of memory", peak_memory(apply), 20 * MILLION)
+
+    def test_allocations(self) -> None:
+        repository = self.folder / "small"
+        subprocess.run(["git", "init", "-q", "-b", "main", repository], check=True, env=self.environment)
+        subprocess.run(["git", "-C", repository, "commit", "-q", "--allow-empty", "-m", "x"], check=True, env=self.environment)
+        records = "".join(f"SF:{n}.c\n{''.join(f'DA:{line},1{chr(10)}' for line in range(1, 101))}end_of_record\n" for n in range(100))
+        (self.folder / "lcov.info").write_text(records)
+        document = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n    - name: app\n      image: registry.test/app:1\n"
+        (self.folder / "pod.yml").write_text(document)
+        subprocess.run(["cargo", "build", "--quiet", "--locked", "--workspace"], check=True, cwd=ROOT)
+        built = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "debug"
+        for limit, *words in (
+            (500, "imgtag", "-C", repository),
+            (850, "covgate", "lcov.info"),
+            (1_100, "manifest-patch", "--image", "registry.test/app:2", "pod.yml"),
+        ):
+            command = Command([built / words[0], *words[1:]], self.folder, self.environment)
+            self.at_most(f"{words[0]}, allocations", allocations(command), limit)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,12 @@ class Service:
 
     name: str
     instance: str | None = None
+    options: tuple[str, ...] = ()
 
     def command(self, *words: str) -> list[str]:
         """The command line of one of the script's verbs."""
         instance = ["--name", self.instance] if self.instance else []
-        return [str(SCRIPTS / self.name), *instance, *words]
+        return [str(SCRIPTS / self.name), *instance, *self.options, *words]
 
     def call(self, *words: str) -> str:
         """Runs a verb; its stdout is the answer, its stderr goes to the terminal."""
