@@ -74,7 +74,13 @@ fn item(arg: &Arg) -> String {
     let mut names: Vec<String> = arg.get_short().map(|short| format!("-{short}")).into_iter().collect();
     names.extend(arg.get_long().map(|long| format!("--{long}")));
     let values = arg.get_value_names().unwrap_or_default().join(" ");
-    let written = format!("{} {}", names.join(", "), if takes_values { &values } else { "" });
+    let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+    let values = match (takes_values, optional) {
+        (false, _) => String::new(),
+        (true, true) => format!("[={values}]"),
+        (true, false) => format!(" {values}"),
+    };
+    let written = format!("{}{values}", names.join(", "));
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut parts = vec![help.trim().replace('\n', "\n  ")];
     let choices = arg.get_possible_values();
