@@ -58,6 +58,9 @@ pub enum SyncError {
     /// No manifest at all, which would prune everything.
     #[error("{0} has no manifest; nothing is applied and nothing is pruned")]
     EmptySource(String),
+    /// A folder that the repository does not have.
+    #[error("{0} is not there; nothing is applied and nothing is pruned")]
+    MissingSource(String),
     /// Too much would be pruned.
     #[error("{pruned} of {owned} objects would be pruned, more than the {allowed} % that are allowed")]
     TooMuchPruned {
@@ -136,6 +139,16 @@ pub enum SyncError {
         /// The server's rule.
         rule: String,
     },
+    /// More than the application's project allows.
+    #[error("{what} is outside the project {project}: {why}")]
+    OutOfProject {
+        /// The object, or the repository.
+        what: String,
+        /// The project.
+        project: String,
+        /// Which of its rules.
+        why: String,
+    },
     /// The server answers something that is not what was asked for.
     #[error("{what}: {message}")]
     Answer {
@@ -178,10 +191,16 @@ impl SyncError {
             Self::Unreadable { .. }
             | Self::Manifest { .. }
             | Self::EmptySource(_)
+            | Self::MissingSource(_)
             | Self::OldCertificate
             | Self::NoRenderer { .. }
             | Self::Render { .. }
             | Self::Configuration(_) => FailureKind::Input,
+            // Its namespace is on its way out, and may come again.
+            Self::Refused { code: 403, message, .. } if message.contains("being terminated") => {
+                FailureKind::Transient
+            }
+            Self::Refused { code: 403, message, .. } if is_policy(message) => FailureKind::Refused,
             Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
             // The server calls a value of the wrong type its own fault (500).
             Self::Refused { message, .. } if message.contains("failed to create typed patch object") => {
@@ -194,6 +213,7 @@ impl SyncError {
             | Self::Shared { .. }
             | Self::TakenOver { .. }
             | Self::PlanOutdated(_)
+            | Self::OutOfProject { .. }
             | Self::NamespaceInUse(_)
             | Self::UnknownKind { .. }
             | Self::Refused { .. }
@@ -207,7 +227,9 @@ impl SyncError {
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::EmptySource(_) => "check --path and --revision; files end in .yaml, .yml or .json",
+            Self::EmptySource(_) | Self::MissingSource(_) => {
+                "check --path and --revision; files end in .yaml, .yml or .json"
+            }
             Self::NoRenderer { .. } => {
                 "install it, or render in the pipeline: `kustomize build DIR | k8s-sync apply NAME -f -`"
             }
@@ -225,13 +247,20 @@ impl SyncError {
             Self::NamespaceInUse(_) => {
                 "put its manifest back; or annotate it argocd.argoproj.io/sync-options: Prune=false in the cluster"
             }
+            Self::OutOfProject { .. } => "take it out of the source, or have the project's file allow it",
             Self::OldCertificate => {
                 "have it made again as version 3 (MicroK8s: refresh its certificates), or use a token"
             }
             Self::Configuration(_) => {
                 "KUBECONFIG, --dest-name CONTEXT, or a service account inside the cluster"
             }
+            Self::Refused { code: 403, message, .. } if is_policy(message) => {
+                "the account may, but a quota or a policy of the cluster says no"
+            }
             Self::Refused { code: 401 | 403, .. } => "the account needs that permission in the cluster",
+            Self::Refused { code: 404, message, .. } if message.starts_with("namespaces ") => {
+                "put its manifest in the source, or --sync-option CreateNamespace=true"
+            }
             Self::Conflict { .. } => {
                 "remove them from the manifest, take them with --force-conflicts, or leave them with --yield-conflicts"
             }
@@ -258,6 +287,11 @@ impl From<SyncError> for Failure {
             None => failure,
         }
     }
+}
+
+/// Whether a 403 is the word of an admission plugin: the authorizer's says who can't do what.
+fn is_policy(message: &str) -> bool {
+    message.contains("is forbidden: ") && !message.contains("is forbidden: User ")
 }
 
 fn owned(conflicts: &[Conflict]) -> String {

@@ -444,6 +444,11 @@ const INERT: [(&str, &str); 16] = [
     ("storage.k8s.io", "StorageClass"),
 ];
 
+/// Whether a kind is often degraded for a moment: an autoscaler has no metrics before its pods run.
+pub fn recovers(kind: &GroupKind) -> bool {
+    kind.group == "autoscaling" && kind.kind == "HorizontalPodAutoscaler"
+}
+
 /// Whether objects of a kind can be there without being healthy; the others need not be waited for.
 pub fn can_be_lacking(kind: &GroupKind) -> bool {
     !INERT.iter().any(|(group, name)| *group == kind.group && *name == kind.kind)

@@ -104,22 +104,11 @@ impl Manifest {
     pub fn annotation(&self, name: &str) -> Option<&str> {
         annotation(&self.object, name)
     }
-
-    /// Whether an Argo CD sync option such as `Prune=false` is set on the object.
-    pub fn has_option(&self, option: &str) -> bool {
-        has_option(&self.object, option)
-    }
 }
 
 /// An annotation of any object.
 pub fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object["metadata"]["annotations"][name].as_str()
-}
-
-/// Whether an object carries an Argo CD sync option.
-pub fn has_option(object: &Value, option: &str) -> bool {
-    annotation(object, "argocd.argoproj.io/sync-options")
-        .is_some_and(|options| options.split(',').any(|found| found.trim() == option))
 }
 
 /// Reads the documents of a file; Lists are opened, empty documents passed over.

@@ -53,6 +53,8 @@ pub struct SyncOptions {
     pub create_namespace: bool,
     /// Ignored differences are not written either.
     pub respect_ignored: bool,
+    /// Fields that kubectl applied on the client side stay kubectl's.
+    pub leave_client_side: bool,
 }
 
 /// An option that there is not, or not with this value.
@@ -98,11 +100,11 @@ impl SyncOptions {
             }
             // Nothing here deletes an application.
             "Delete" if value == "confirm" => {}
-            // Always so: what is proved to be in sync is not sent, fields move by server-side apply, and two
-            // applications never share an object.
-            "Delete" | "ApplyOutOfSyncOnly" | "FailOnSharedResource" | "ClientSideApplyMigration" => {
+            // Always so: what is proved to be in sync is not sent, and two applications never share an object.
+            "Delete" | "ApplyOutOfSyncOnly" | "FailOnSharedResource" => {
                 on()?;
             }
+            "ClientSideApplyMigration" => self.leave_client_side = !on()?,
             "ServerSideApply" | "Validate" => {
                 if !on()? {
                     return Err(OptionError::Server(option.to_owned()));

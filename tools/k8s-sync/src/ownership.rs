@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{Apply, Cluster, Conflict, Conflicts};
+use crate::conflicts::Fate;
 use crate::error::SyncError;
 use crate::fields;
 use crate::inventory;
@@ -32,23 +33,35 @@ impl Application {
         dry_run: bool,
     ) -> Result<Applied, SyncError> {
         let manager = self.manager();
-        let mut how = Apply { manager: &manager, conflicts: self.conflicts, dry_run };
+        let conflicts = if self.conflicts.takes_all() { Conflicts::Force } else { Conflicts::Fail };
+        let mut how = Apply { manager: &manager, conflicts, dry_run };
         let mut yielded = Vec::new();
         let mut object = std::borrow::Cow::Borrowed(object);
         for _ in 0..ATTEMPTS {
-            let conflicts = match cluster.apply(path, &object, how).await {
-                Err(SyncError::Conflict { conflicts, .. }) if is_left_behind(standing, &conflicts) => {
-                    how.conflicts = Conflicts::Force;
-                    continue;
-                }
-                Err(SyncError::Conflict { conflicts, .. }) if self.conflicts == Conflicts::Yield => conflicts,
+            let (what, conflicts) = match cluster.apply(path, &object, how).await {
+                Err(SyncError::Conflict { object, conflicts }) => (object, conflicts),
                 applied => return applied.map(|object| Applied { object, yielded }),
             };
-            for conflict in conflicts {
+            if is_left_behind(standing, &conflicts) {
+                how.conflicts = Conflicts::Force;
+                continue;
+            }
+            let of =
+                |fate: Fate| conflicts.iter().filter(move |conflict| self.conflicts.fate(conflict) == fate);
+            let refused: Vec<Conflict> = of(Fate::Refused).cloned().collect();
+            if !refused.is_empty() {
+                return Err(SyncError::Conflict { object: what, conflicts: refused });
+            }
+            let mut taken = true;
+            for conflict in of(Fate::Left) {
+                taken = false;
                 if !fields::remove_named(object.to_mut(), &conflict.field) {
-                    return Err(SyncError::Conflict { object: path.to_owned(), conflicts: vec![conflict] });
+                    return Err(SyncError::Conflict { object: what, conflicts: vec![conflict.clone()] });
                 }
-                yielded.push(conflict);
+                yielded.push(conflict.clone());
+            }
+            if taken {
+                how.conflicts = Conflicts::Force;
             }
         }
         Err(SyncError::Unreachable(format!("{path} has other owners each time it is applied")))
@@ -71,24 +84,33 @@ impl Application {
 }
 
 /// Takes out what a controller of Kubernetes keeps filling in: the replicas that an autoscaler has set, and the rules of a
-/// `ClusterRole` that is put together of others.
-pub(crate) fn leave_to_controllers(object: &mut Value, standing: Option<&Standing>) {
+/// `ClusterRole` that is put together of others. Returns which fields, and whose they are.
+pub(crate) fn leave_to_controllers(object: &mut Value, standing: Option<&Standing>) -> Vec<Conflict> {
+    let mut left = Vec::new();
+    let mut leave = |field: &str, manager: &str| {
+        left.push(Conflict { field: field.to_owned(), manager: manager.to_owned() });
+    };
     if standing.is_some_and(|standing| standing.autoscaled)
         && let Some(spec) = object["spec"].as_object_mut()
+        && spec.shift_remove("replicas").is_some()
     {
-        spec.shift_remove("replicas");
+        leave(".spec.replicas", "the autoscaler");
     }
     if object["kind"] == "ClusterRole"
         && !object["aggregationRule"].is_null()
         && let Some(fields) = object.as_object_mut()
+        && fields
+            .shift_remove("rules")
+            .is_some_and(|rules| rules.as_array().is_some_and(|rules| !rules.is_empty()))
     {
-        fields.shift_remove("rules");
+        leave(".rules", "the aggregation");
     }
+    left
 }
 
 /// Whether the fields are those of client-side apply, which become ours when the object is written.
 fn is_left_behind(standing: Option<&Standing>, conflicts: &[Conflict]) -> bool {
-    standing.is_some_and(Standing::migrates)
+    standing.is_some_and(|standing| standing.client_side)
         && conflicts.iter().all(|conflict| is_client_side_manager(&conflict.manager))
 }
 

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Resource, Resources};
+use crate::cluster::{CONCURRENCY, Cluster, Conflict, Resource, Resources};
 use crate::error::SyncError;
+use crate::fields;
+use crate::health;
 use crate::hook;
 use crate::ignore::Ignored;
 use crate::inventory::{self, PART_OF, Record, Scope};
-use crate::manifest::{GroupKind, Identity, Manifest};
+use crate::manifest::{GroupKind, Identity, Manifest, annotation};
 use crate::options::SyncOptions;
 use crate::order::{self, Turn};
 use crate::ownership::leave_to_controllers;
 use crate::proof;
+use crate::report::Change;
 use crate::standing::Standing;
-use crate::sync::{Application, CONCURRENCY};
+use crate::sync::Application;
 
 /// From so many objects of a list on, the list is read rather than each object.
 const MANY: usize = 8;
@@ -42,6 +45,8 @@ pub struct Wanted {
     pub options: SyncOptions,
     /// Whether it is a hook.
     pub hook: bool,
+    /// Fields that are a controller's, and not asked for.
+    pub yielded: Vec<Conflict>,
 }
 
 /// What a sync would do, and to what.
@@ -59,8 +64,17 @@ pub struct Plan {
     pub(crate) scope: Scope,
     /// What the inventory says; none before the first sync.
     pub(crate) record: Option<Record>,
-    /// The application's namespace, where it is to be made.
-    pub(crate) namespace: Option<Wanted>,
+    /// The application's namespace, where it is to be made or marked.
+    pub(crate) namespace: Option<Namespace>,
+}
+
+/// The application's namespace, which is no member of its set: nothing prunes it.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) identity: Identity,
+    pub(crate) object: Value,
+    pub(crate) path: String,
+    pub(crate) change: Change,
 }
 
 /// An object that Git no longer has.
@@ -83,10 +97,10 @@ impl Application {
     ) -> Result<Plan, SyncError> {
         let parent = self.parent();
         let mut kinds = HashMap::new();
-        let namespace = self.missing_namespace(cluster, &manifests).await?;
+        let namespace = self.own_namespace(cluster, &manifests).await?;
         let located = self.locate(cluster, resources, manifests, &parent.id(), &mut kinds).await?;
         let (hooks, mut wanted): (Vec<_>, Vec<_>) = located.into_iter().partition(|wanted| wanted.hook);
-        if wanted.is_empty() {
+        if wanted.is_empty() && !self.allow_empty {
             return Err(SyncError::EmptySource(self.name.clone()));
         }
         let asked = Scope {
@@ -117,18 +131,24 @@ impl Application {
         live.extend(found.into_iter().map(|standing| (standing.identity(), standing)));
         refuse_what_others_have(&live, &parent.id())?;
         for wanted in &mut wanted {
+            if let Some(standing) =
+                live.get_mut(&wanted.identity).filter(|_| wanted.options.leave_client_side)
+            {
+                standing.client_side = false;
+            }
             let standing = live.get(&wanted.identity);
-            leave_to_controllers(&mut wanted.object, standing);
+            wanted.yielded = leave_to_controllers(&mut wanted.object, standing);
             wanted.digest = proof::digest(&[&wanted.object.to_string(), &format!("{:?}", wanted.ignored)]);
             let Some(standing) = standing else { continue };
             wanted.proven = !self.paranoid
+                && !standing.is_leaving()
                 && standing.set() == Some(&parent.id())
                 && record.as_ref().zip(standing.footprint.as_ref()).is_some_and(|(record, footprint)| {
                     let proof = proof::of(wanted, standing.uid(), footprint);
                     record.proofs.contains(&proof)
                 });
         }
-        let leaving = self.leaving(members, &wanted)?;
+        let leaving = self.leaving(cluster, members, &wanted)?;
         let mut plan = Plan { wanted, hooks, live, leaving, scope, record, namespace };
         self.ignore(cluster, &mut plan).await?;
         Ok(plan)
@@ -170,13 +190,19 @@ impl Application {
             // Of a kind that is not known yet, most have namespaces.
             let namespaced = resource.as_ref().is_none_or(|resource| resource.namespaced);
             let mut object = self.settle(&manifest, namespaced);
+            let mut digest = String::new();
             if hook {
+                digest = proof::digest(&[&format!("{:?}", turn.phase), &object.to_string()]);
                 hook::name(&mut object, turn.phase);
                 inventory::label(&mut object, hook::HOOK_OF, id);
             } else {
                 inventory::join(&mut object, id);
             }
             let identity = Identity::of(&object);
+            if let Some(project) = &self.project {
+                let namespaced = resource.as_ref().map(|resource| resource.namespaced);
+                project.check(&identity, namespaced, cluster.names())?;
+            }
             if !seen.insert((identity.clone(), hook.then_some(turn.phase))) {
                 return Err(wrong(format!("{identity} is in the source twice")));
             }
@@ -184,27 +210,57 @@ impl Application {
             kinds.extend(resource.map(|resource| (kind, resource)));
             let path = path.unwrap_or_default();
             let ignored = Ignored::of(&identity, &object, &self.ignore)?;
-            wanted.push(Wanted { identity, object, path, ignored, turn, options, hook, ..Wanted::default() });
+            wanted.push(Wanted {
+                identity,
+                object,
+                path,
+                digest,
+                ignored,
+                turn,
+                options,
+                hook,
+                ..Wanted::default()
+            });
         }
         Ok(wanted)
     }
 
-    /// The application's namespace, where `CreateNamespace` asks for it and neither source nor cluster has it.
-    async fn missing_namespace(
+    /// The application's namespace, where `CreateNamespace` asks for it, the source does not have it, and it is not there
+    /// or has other labels and annotations of ours.
+    async fn own_namespace(
         &self,
         cluster: &Cluster,
         manifests: &[Manifest],
-    ) -> Result<Option<Wanted>, SyncError> {
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+    ) -> Result<Option<Namespace>, SyncError> {
+        let mut object =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         let identity = Identity::of(&object);
-        let path = format!("/api/v1/namespaces/{}", self.namespace);
         if !self.options.create_namespace
             || manifests.iter().any(|manifest| Identity::of(&manifest.object) == identity)
-            || cluster.get(&path).await?.is_some()
         {
             return Ok(None);
         }
-        Ok(Some(Wanted { identity, object, path, ..Wanted::default() }))
+        if let Some(project) = &self.project {
+            project.check(&identity, Some(false), cluster.names())?;
+        }
+        for (field, pairs) in &self.namespace_metadata {
+            object["metadata"][field] = json!(pairs);
+        }
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        let change = match cluster.get(&path).await? {
+            None => Change::Created,
+            Some(live) => {
+                let ours = inventory::entry(&live, &self.manager());
+                let has = ours.map(|ours| fields::extract(&live, &ours["fieldsV1"])["metadata"].clone());
+                let mut wanted = object["metadata"].clone();
+                wanted.as_object_mut().map(|metadata| metadata.remove("name"));
+                if has.unwrap_or_else(|| json!({})) == wanted {
+                    return Ok(None);
+                }
+                Change::Configured
+            }
+        };
+        Ok(Some(Namespace { identity, object, path, change }))
     }
 
     /// The manifest's object with its namespace.
@@ -329,6 +385,7 @@ impl Application {
     /// Members that Git no longer has, last kinds first; refused where they are too many.
     fn leaving(
         &self,
+        cluster: &Cluster,
         members: Vec<(Standing, String)>,
         wanted: &[Wanted],
     ) -> Result<Vec<Leaving>, SyncError> {
@@ -343,6 +400,7 @@ impl Application {
             .filter(|(member, _)| self.may_prune(member))
             .map(|(member, path)| Leaving { identity: member.identity(), object: member.object, path })
             .filter(|member| !staying.contains(&member.identity))
+            .filter(|member| self.is_in_project(cluster, &member.identity))
             .collect();
         leaving.sort_by_key(|member| {
             let place = (order::wave(&member.object), order::rank(&member.identity.kind));
@@ -362,12 +420,19 @@ impl Application {
         Ok(leaving)
     }
 
+    fn is_in_project(&self, cluster: &Cluster, identity: &Identity) -> bool {
+        let namespaced = Some(!identity.namespace.is_empty());
+        self.project
+            .as_ref()
+            .is_none_or(|project| project.check(identity, namespaced, cluster.names()).is_ok())
+    }
+
     /// Whether an object is a member by our own apply, and neither protected nor going already.
     pub(crate) fn may_prune(&self, member: &Standing) -> bool {
         member.footprint.is_some()
             && member.set() == Some(&self.parent().id())
             && self.options.of(&member.object).is_ok_and(|options| !options.keep && !options.confirm)
-            && member.object["metadata"]["deletionTimestamp"].is_null()
+            && !member.is_leaving()
     }
 }
 
@@ -377,12 +442,19 @@ impl Wanted {
         let word = |field: &str| self.object[field].as_str().unwrap_or_default();
         (word("apiVersion"), word("kind"))
     }
+
+    /// Whether a sync has to wait for its health. Argo CD's annotation takes an object out of its application's.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let ignored = annotation(&self.object, "argocd.argoproj.io/ignore-healthcheck") == Some("true");
+        self.hook || (!ignored && health::can_be_lacking(&self.identity.kind))
+    }
 }
 
 impl Plan {
     /// Whether the namespace comes with the plan itself.
     pub(crate) fn brings_namespace(&self, namespace: &str) -> bool {
-        self.wanted.iter().chain(&self.namespace).any(|wanted| brings(&wanted.identity, namespace))
+        let own = self.namespace.iter().map(|own| &own.identity);
+        self.wanted.iter().map(|wanted| &wanted.identity).chain(own).any(|brought| brings(brought, namespace))
     }
 
     /// Whether the kind comes with the plan itself, or may come.

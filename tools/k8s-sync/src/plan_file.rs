@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff;
 use crate::error::SyncError;
+use crate::manifest::Identity;
 use crate::plan::Plan;
 use crate::proof;
 use crate::rehearsal::Outlook;
+use crate::report::Change;
+use crate::reports;
 use crate::sync::Application;
 
 const SCHEMA: &str = "k8s-sync/plan/v1";
@@ -71,13 +74,25 @@ impl PlanFile {
             live: leaving.object["metadata"]["uid"].as_str().map(ToOwned::to_owned),
             wanted: None,
         });
+        let hooks = plan.hooks.iter().map(|hook| Entry {
+            object: format!("{:?} hook {}", hook.turn.phase, without_time(&hook.identity)),
+            change: Change::Created.word().to_owned(),
+            live: None,
+            wanted: Some(hook.digest.clone()),
+        });
+        let own = plan.namespace.iter().map(|own| Entry {
+            object: own.identity.to_string(),
+            change: own.change.word().to_owned(),
+            live: None,
+            wanted: Some(proof::digest(&[&own.object.to_string()])),
+        });
         Self {
             schema: SCHEMA.to_owned(),
             application: application.name.clone(),
             namespace: application.namespace.clone(),
             source,
             prune: application.prune,
-            objects: kept.chain(pruned).collect(),
+            objects: own.chain(kept).chain(hooks).chain(pruned).collect(),
         }
     }
 
@@ -101,12 +116,8 @@ impl PlanFile {
     pub fn write(&self, path: &Path) -> Result<(), SyncError> {
         let unwritable =
             |cause: std::io::Error| SyncError::Unwritable { path: path.display().to_string(), cause };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
-        let written = serde_json::to_writer_pretty(&mut file, self).map_err(std::io::Error::from);
-        written.map_err(unwritable)?;
-        file.persist(path).map_err(|error| unwritable(error.error))?;
-        Ok(())
+        let text = serde_json::to_string_pretty(self).map_err(|error| unwritable(error.into()))?;
+        reports::write(path, &text)
     }
 
     /// Refuses where the world is another one than this plan was made for.
@@ -138,6 +149,15 @@ impl PlanFile {
             Some(entry) => moved(format!("{} would be {}, too", entry.object, entry.change)),
             None => Ok(()),
         }
+    }
+}
+
+/// A hook without the time that its generated name ends with.
+fn without_time(hook: &Identity) -> String {
+    let named = hook.to_string();
+    match named.rsplit_once('-') {
+        Some((name, time)) if time.len() >= 13 && time.bytes().all(|c| c.is_ascii_digit()) => name.to_owned(),
+        _ => named,
     }
 }
 

@@ -1,16 +1,17 @@
 //! What the server would make of a plan: tried out by dry-run, before anything is written.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Conflicts};
+use crate::cluster::{CONCURRENCY, Cluster};
+use crate::conflicts::Policy;
 use crate::diff;
 use crate::error::SyncError;
 use crate::plan::{Plan, Wanted};
 use crate::report::Change;
-use crate::sync::{Application, CONCURRENCY};
+use crate::sync::Application;
 
 /// What would become of an object.
 #[derive(Debug)]
@@ -25,19 +26,40 @@ pub struct Outlook {
 
 /// Up to here a value is as good as any other of its kind to a server: data, not meaning. The whole has a limit of 1 MiB.
 const HARMLESS: usize = 256 * 1024;
+/// So many of the new objects that are alike are tried out before the first is written.
+const SPOKESMEN: usize = 32;
 
 impl Application {
     /// Lets the server check everything that would be written.
     ///
-    /// Of new objects that are alike but for what their names put into them, and for what a ConfigMap or Secret holds,
-    /// one speaks for all: the server checks the rest again, one by one, when they are written.
+    /// Of very many new objects that are alike but for what their names put into them, and for what a ConfigMap or
+    /// Secret holds, the first ones speak for the rest: the server checks those again, one by one, when they are
+    /// written.
     pub async fn validate(&self, cluster: &Cluster, plan: &Plan) -> Result<(), SyncError> {
-        let mut shapes = HashSet::new();
+        let mut shapes: HashMap<String, usize> = HashMap::new();
+        let mut speaks = |wanted: &Wanted| {
+            let alike = shapes.entry(shape(wanted)).or_default();
+            *alike += 1;
+            *alike <= SPOKESMEN
+        };
         let wanted = plan.wanted.iter().filter(|wanted| {
-            !wanted.proven
-                && (self.paranoid || plan.live.contains_key(&wanted.identity) || shapes.insert(shape(wanted)))
+            !wanted.proven && (self.paranoid || plan.live.contains_key(&wanted.identity) || speaks(wanted))
         });
-        stream::iter(wanted.chain(&plan.hooks).map(|wanted| self.try_out(cluster, plan, wanted)))
+        self.try_all(cluster, plan, wanted.chain(&plan.hooks)).await
+    }
+
+    /// Lets the server check the hooks.
+    pub async fn validate_hooks(&self, cluster: &Cluster, plan: &Plan) -> Result<(), SyncError> {
+        self.try_all(cluster, plan, plan.hooks.iter()).await
+    }
+
+    async fn try_all<'a>(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        objects: impl Iterator<Item = &'a Wanted>,
+    ) -> Result<(), SyncError> {
+        stream::iter(objects.map(|wanted| self.try_out(cluster, plan, wanted)))
             .buffer_unordered(CONCURRENCY)
             .try_for_each(|_| std::future::ready(Ok(())))
             .await
@@ -61,7 +83,7 @@ impl Application {
             });
             stream::iter(ignoring.map(|(index, wanted)| async move {
                 // Whose the ignored fields are is no question here.
-                let taking = Self { conflicts: Conflicts::Force, ..self.clone() };
+                let taking = Self { conflicts: Policy::taking(), ..self.clone() };
                 let outlook = taking.look_ahead(cluster, plan, wanted).await?;
                 Ok::<_, SyncError>((index, cluster.get(&wanted.path).await?.unwrap_or_default(), outlook))
             }))
@@ -154,9 +176,12 @@ fn shape(wanted: &Wanted) -> String {
         }
     }
     if is_plain(name) {
-        without(&mut object, name);
+        for field in object.as_object_mut().into_iter().flatten().filter(|(key, _)| *key != "kind") {
+            without(field.1, name);
+        }
     }
-    object.to_string()
+    // Each namespace has quotas and policies of its own.
+    format!("{} {object}", wanted.identity.namespace)
 }
 
 /// A Secret's data has to be base64, which a server checks.
@@ -220,5 +245,7 @@ mod tests {
         assert!(
             alike(&port("web-1", 80), &port("web-2", 80)) && !alike(&port("web-1", 80), &port("web-2", 81))
         );
+        let there = |name: &str| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": name}});
+        assert!(!alike(&there("web-1"), &there("web-2")), "each namespace has policies of its own");
     }
 }

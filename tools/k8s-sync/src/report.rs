@@ -55,22 +55,48 @@ impl Tally {
         }
     }
 
+    /// How many met which fate.
+    pub const fn counts(&self) -> [(Change, usize); 4] {
+        [
+            (Change::Created, self.created),
+            (Change::Configured, self.configured),
+            (Change::Unchanged, self.unchanged),
+            (Change::Pruned, self.pruned),
+        ]
+    }
+
     /// Whether anything was done.
     pub const fn changed(&self) -> bool {
         self.created + self.configured + self.pruned > 0
     }
 }
 
+/// An event about an object; `cluster` tells several of them apart.
+fn event(kind: &str, cluster: Option<&str>, identity: &Identity) -> Value {
+    let mut event = json!({
+        "schema": "k8s-sync/v1", "kind": kind,
+        "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
+    });
+    if let Some(cluster) = cluster {
+        event["cluster"] = Value::from(cluster);
+    }
+    event
+}
+
 /// Tells of one object.
-pub fn object(out: &mut Records, format: Format, change: Change, identity: &Identity) -> Result<(), Failure> {
+pub fn object(
+    out: &mut Records,
+    format: Format,
+    cluster: Option<&str>,
+    change: Change,
+    identity: &Identity,
+) -> Result<(), Failure> {
     match format {
-        Format::Json => out.line(
-            json!({
-                "schema": "k8s-sync/v1", "kind": "object", "change": change.word(),
-                "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
-            })
-            .to_string(),
-        ),
+        Format::Json => {
+            let mut event = event("object", cluster, identity);
+            event["change"] = Value::from(change.word());
+            out.line(event.to_string())
+        }
         _ => out.line(format!("{} {identity}", change.word())),
     }
 }
@@ -83,13 +109,12 @@ pub fn health(
     status: &Status,
 ) -> Result<(), Failure> {
     match format {
-        Format::Json => out.line(
-            json!({
-                "schema": "k8s-sync/v1", "kind": "health", "health": status.health.to_string(), "message": status.message,
-                "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
-            })
-            .to_string(),
-        ),
+        Format::Json => {
+            let mut event = event("health", None, identity);
+            event["health"] = Value::from(status.health.word());
+            event["message"] = Value::from(status.message.as_str());
+            out.line(event.to_string())
+        }
         _ => out.line(format!("{}\t{identity}\t{}", status.health, status.message)),
     }
 }
@@ -98,19 +123,18 @@ pub fn health(
 pub fn difference(
     out: &mut Records,
     format: Format,
+    cluster: Option<&str>,
     change: Change,
     identity: &Identity,
     diff: &str,
 ) -> Result<(), Failure> {
     match format {
-        Format::Json => out.line(
-            json!({
-                "schema": "k8s-sync/v1", "kind": "difference", "change": change.word(),
-                "groupKind": identity.kind.to_string(), "namespace": identity.namespace, "name": identity.name,
-                "diff": diff,
-            })
-            .to_string(),
-        ),
+        Format::Json => {
+            let mut event = event("difference", cluster, identity);
+            event["change"] = Value::from(change.word());
+            event["diff"] = Value::from(diff);
+            out.line(event.to_string())
+        }
         _ => out.bytes(diff.as_bytes()),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use futures_util::{StreamExt as _, stream};
 use step::Failure;
 
-use crate::cluster::{Apply, Cluster, Conflicts, Resources};
+use crate::cluster::{Apply, CONCURRENCY, Cluster, Conflict, Conflicts, Resources};
 use crate::error::SyncError;
 use crate::hook::{self, Deletion};
 use crate::inventory::PART_OF;
@@ -16,27 +16,92 @@ use crate::order::{self, Phase};
 use crate::plan::{Leaving, Plan, Wanted, brings};
 use crate::report::Change;
 use crate::run::Run;
-use crate::sync::{Application, Brought, CONCURRENCY};
+use crate::sync::{Application, Brought};
 use crate::wait;
 
-/// An object's footprint, where it is ours.
-type Footprints = HashMap<Identity, Option<String>>;
+/// What has come of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Each object's footprint, where it is ours.
+    pub footprints: HashMap<Identity, Option<String>>,
+    /// Fields that were left to others.
+    pub yielded: Vec<(Identity, Conflict)>,
+}
+
+/// A part of a sync after which everything in it is healthy.
+pub(crate) struct Stage<'a> {
+    /// The objects, step by step.
+    pub(crate) members: Vec<&'a Wanted>,
+    /// The hooks, which run when the objects are there.
+    pub(crate) hooks: Vec<&'a Wanted>,
+    /// What is pruned then.
+    pub(crate) leaving: Vec<&'a Leaving>,
+    /// What is pruned when all of it is healthy.
+    pub(crate) leaving_last: Vec<&'a Leaving>,
+    /// Whether something comes after it.
+    goes_on: bool,
+}
 
 impl Application {
-    /// Carries the plan out, stage by stage; tells of each object as it is done. Returns the objects' footprints.
+    /// The course of a sync that goes well.
+    pub(crate) fn course<'a>(&self, plan: &'a Plan) -> Vec<Stage<'a>> {
+        let mut tasks: Vec<&Wanted> = plan
+            .wanted
+            .iter()
+            .chain(&plan.hooks)
+            .filter(|wanted| wanted.turn.phase != Phase::SyncFail)
+            .collect();
+        tasks.sort_by_key(|wanted| (wanted.turn.step, wanted.hook));
+        let mut stages: Vec<Stage<'_>> = Vec::new();
+        let mut ends_sync = None;
+        for tasks in tasks.chunk_by(|a, b| a.turn.stage == b.turn.stage) {
+            if tasks[0].turn.phase <= Phase::Sync {
+                ends_sync = Some(stages.len());
+            }
+            let (hooks, members) = tasks.iter().copied().partition(|task| task.hook);
+            stages.push(Stage {
+                members,
+                hooks,
+                leaving: Vec::new(),
+                leaving_last: Vec::new(),
+                goes_on: true,
+            });
+        }
+        if ends_sync.is_none() && !plan.leaving.is_empty() {
+            let empty = Stage {
+                members: Vec::new(),
+                hooks: Vec::new(),
+                leaving: Vec::new(),
+                leaving_last: Vec::new(),
+                goes_on: true,
+            };
+            stages.insert(0, empty);
+            ends_sync = Some(0);
+        }
+        if let Some(last) = ends_sync {
+            (stages[last].leaving, stages[last].leaving_last) =
+                plan.leaving.iter().partition(|leaving| !self.goes_last(leaving));
+        }
+        if let Some(last) = stages.last_mut() {
+            last.goes_on = !last.leaving_last.is_empty();
+        }
+        stages
+    }
+
+    /// Carries the plan out, stage by stage; tells of each object as it is done.
     pub async fn carry_out(
         &self,
         cluster: &Cluster,
         plan: &Plan,
         mut tell: impl FnMut(Change, &Identity) -> Result<(), Failure>,
-    ) -> Result<Footprints, Failure> {
-        let mut footprints = HashMap::with_capacity(plan.wanted.len());
+    ) -> Result<Outcome, Failure> {
+        let mut outcome = Outcome::default();
         let mut run = Run::new(self, plan);
-        if let Some(namespace) = &plan.namespace {
-            cluster.apply(&namespace.path, &namespace.object, firmly(&self.manager())).await?;
-            tell(Change::Created, &namespace.identity)?;
+        if let Some(own) = &plan.namespace {
+            cluster.apply(&own.path, &own.object, firmly(&self.manager())).await?;
+            tell(own.change, &own.identity)?;
         }
-        let ended = self.run_phases(cluster, plan, &mut run, &mut footprints, &mut tell).await;
+        let ended = self.run_stages(cluster, plan, &mut run, &mut outcome, &mut tell).await;
         if let Err(failure) = ended {
             let last: Vec<&Wanted> =
                 plan.hooks.iter().filter(|hook| hook.turn.phase == Phase::SyncFail).collect();
@@ -48,51 +113,32 @@ impl Application {
             return Err(failure);
         }
         run.finish(cluster).await?;
-        Ok(footprints)
+        Ok(outcome)
     }
 
-    async fn run_phases(
+    async fn run_stages(
         &self,
         cluster: &Cluster,
         plan: &Plan,
         run: &mut Run<'_>,
-        footprints: &mut Footprints,
+        outcome: &mut Outcome,
         tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut tasks: Vec<&Wanted> = plan
-            .wanted
-            .iter()
-            .chain(&plan.hooks)
-            .filter(|wanted| wanted.turn.phase != Phase::SyncFail)
-            .collect();
-        tasks.sort_by_key(|wanted| (wanted.turn.step, wanted.hook));
-        let last_of_sync =
-            tasks.iter().filter(|task| task.turn.phase <= Phase::Sync).map(|task| task.turn.stage).max();
-        let last = tasks.last().map(|task| task.turn.stage);
-        for stage in tasks.chunk_by(|a, b| a.turn.stage == b.turn.stage) {
-            let (hooks, members): (Vec<&Wanted>, Vec<&Wanted>) = stage.iter().partition(|task| task.hook);
-            for step in members.chunk_by(|a, b| a.turn.step == b.turn.step) {
+        for stage in self.course(plan) {
+            for step in stage.members.chunk_by(|a, b| a.turn.step == b.turn.step) {
                 // Before anything is applied the inventory names its kinds, so that a run that is cut off forgets
                 // nothing. Its own namespace may be part of the first step.
                 if !step.iter().any(|object| brings(&object.identity, &self.namespace)) {
                     run.begin(cluster).await?;
                 }
-                self.bring_all(cluster, plan, step, run, footprints, tell).await?;
+                self.bring_all(cluster, plan, step, run, outcome, tell).await?;
             }
-            self.run_hooks(cluster, &hooks, tell).await?;
-            let number = Some(stage[0].turn.stage);
-            let (now, later): (Vec<&Leaving>, Vec<&Leaving>) =
-                plan.leaving.iter().partition(|leaving| !self.goes_last(leaving));
-            let ends_sync = number == last_of_sync;
-            if ends_sync {
-                self.prune_all(cluster, &now, tell).await?;
+            self.run_hooks(cluster, &stage.hooks, tell).await?;
+            self.prune_all(cluster, &stage.leaving, tell).await?;
+            if stage.goes_on {
+                self.until_healthy(cluster, &stage.members, PART_OF).await?;
             }
-            if number != last || (ends_sync && !later.is_empty()) {
-                self.until_healthy(cluster, &members, PART_OF).await?;
-            }
-            if ends_sync {
-                self.prune_all(cluster, &later, tell).await?;
-            }
+            self.prune_all(cluster, &stage.leaving_last, tell).await?;
         }
         Ok(())
     }
@@ -104,7 +150,7 @@ impl Application {
         plan: &Plan,
         step: &[&Wanted],
         run: &mut Run<'_>,
-        footprints: &mut Footprints,
+        outcome: &mut Outcome,
         tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let failed = Cell::new(false);
@@ -126,7 +172,10 @@ impl Application {
                 Ok(brought) => {
                     tell(brought.change, &wanted.identity)?;
                     run.keep(wanted, &brought);
-                    footprints.insert(wanted.identity.clone(), brought.footprint);
+                    let left = brought.yielded.into_iter();
+                    let left = left.chain(wanted.yielded.iter().filter(|_| !wanted.proven).cloned());
+                    outcome.yielded.extend(left.map(|conflict| (wanted.identity.clone(), conflict)));
+                    outcome.footprints.insert(wanted.identity.clone(), brought.footprint);
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -226,10 +275,12 @@ impl Application {
         objects: &[&Wanted],
         label: &str,
     ) -> Result<(), SyncError> {
-        if objects.is_empty() {
+        let waited_for: Vec<&Wanted> =
+            objects.iter().copied().filter(|object| object.is_waited_for()).collect();
+        if waited_for.is_empty() {
             return Ok(());
         }
-        let objects = self.places(cluster, objects.iter().copied()).await?;
+        let objects = self.places(cluster, waited_for.into_iter()).await?;
         let labels = format!("{label}={}", self.parent().id());
         wait::until_healthy(cluster, &objects, &labels, self.patience).await
     }

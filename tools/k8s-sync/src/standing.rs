@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::inventory;
-use crate::manifest::{Identity, has_option};
+use crate::manifest::Identity;
 
 /// Where client-side apply keeps the whole manifest once more.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -20,7 +20,8 @@ pub struct Standing {
     pub footprint: Option<String>,
     /// Whether an autoscaler has set the number of replicas: fighting it would undo its work for ever.
     pub autoscaled: bool,
-    /// Whether kubectl applied it on the client side, which leaves fields that nobody would ever take away.
+    /// Whether kubectl applied it on the client side, which leaves fields that nobody would ever take away: they
+    /// become ours.
     pub client_side: bool,
 }
 
@@ -58,9 +59,9 @@ impl Standing {
         self.object["metadata"]["uid"].as_str().unwrap_or_default()
     }
 
-    /// Whether fields of client-side apply have to become ours.
-    pub fn migrates(&self) -> bool {
-        self.client_side && !has_option(&self.object, "ClientSideApplyMigration=false")
+    /// Whether it is being deleted: what is applied to it now goes with it.
+    pub fn is_leaving(&self) -> bool {
+        !self.object["metadata"]["deletionTimestamp"].is_null()
     }
 
     /// The ApplySet that it says it is a member of.

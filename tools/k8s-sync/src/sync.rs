@@ -1,21 +1,23 @@
 //! One sync: what was planned and tried out is applied in order, and what Git no longer has is pruned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Conflict, Conflicts};
+use crate::cluster::{Cluster, Conflict};
+use crate::conflicts;
 use crate::error::SyncError;
 use crate::ignore::Rule;
 use crate::inventory::{self, Parent};
 use crate::options::SyncOptions;
 use crate::plan::{Leaving, Plan, Wanted};
+use crate::project::Project;
 use crate::report::Change;
 use crate::rollback::Journal;
 use crate::standing::Standing;
+use crate::wait;
 
 /// How often an object that is to be pruned may change under our hands.
 const PRUNE_ATTEMPTS: usize = 5;
-/// How many requests are under way at once; a server that has enough says so (429), and is listened to.
-pub(crate) const CONCURRENCY: usize = 32;
 
 /// An application: a name, where its objects go by default, and how it is synced.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct Application {
     /// The most that may be pruned at once, in percent of what the application has.
     pub max_prune: u8,
     /// What becomes of fields that others own.
-    pub conflicts: Conflicts,
+    pub conflicts: conflicts::Policy,
     /// Whether the server tries out every object, whatever is proved.
     pub paranoid: bool,
     /// Differences that are not to be seen.
@@ -40,6 +42,12 @@ pub struct Application {
     pub options: SyncOptions,
     /// How long the objects of a wave, and a hook, may take to be healthy.
     pub patience: Duration,
+    /// What it may bring, and where; anything, where there is none.
+    pub project: Option<Project>,
+    /// Labels and annotations of its namespace, where `CreateNamespace` makes that.
+    pub namespace_metadata: BTreeMap<&'static str, BTreeMap<String, String>>,
+    /// Whether a source may be empty, so that everything is pruned.
+    pub allow_empty: bool,
 }
 
 /// What became of an object, and what it says of our apply since.
@@ -88,7 +96,15 @@ impl Application {
         if let Some(journal) = &self.journal {
             journal.keep(cluster, &wanted.path, wanted.kind()).await?;
         }
-        if standing.is_some_and(Standing::migrates) {
+        let standing = match standing {
+            // Whatever it is made now would go with it: it is made again.
+            Some(leaving) if leaving.is_leaving() => {
+                wait::until_gone(cluster, &wanted.path, &wanted.identity, self.patience).await?;
+                None
+            }
+            standing => standing,
+        };
+        if standing.is_some_and(|standing| standing.client_side) {
             self.migrate(cluster, &wanted.path).await?;
         }
         if standing.is_some() && wanted.options.replace {

@@ -71,7 +71,7 @@ async fn watch(
             None => return Err(SyncError::Unreachable("all watches have ended".to_owned())),
         };
         let Some(known) = states.get_mut(&identity) else { continue };
-        if now.health == Health::Degraded {
+        if now.health == Health::Degraded && !health::recovers(&identity.kind) {
             return Ok(Some((identity, now.message)));
         }
         *known = now;

@@ -102,6 +102,28 @@ fn manifests_are_told_by_their_endings() {
 }
 
 #[test]
+fn hidden_files_and_links_to_folders_are_passed_over() {
+    let source = Source::new(&[
+        (".gitlab-ci.yml", "stages: [test]"),
+        (".github/workflows/test.yml", "on: push"),
+        ("..2026_01_01/a.yml", &config_map("a")),
+    ]);
+    let folder = source.0.path().join("source");
+    // As Kubernetes lays out a volume, and a folder that is in itself.
+    std::os::unix::fs::symlink("..2026_01_01", folder.join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/a.yml", folder.join("a.yml")).unwrap();
+    std::os::unix::fs::symlink(".", folder.join("loop")).unwrap();
+    assert_eq!(source.objects(), ["ConfigMap a"]);
+}
+
+#[test]
+fn a_text_of_another_editor_is_read() {
+    let crlf = config_map("crlf").replace('\n', "\r\n");
+    let source = Source::new(&[("a.yml", &format!("\u{feff}{}", config_map("bom"))), ("b.yml", &crlf)]);
+    assert_eq!(source.objects(), ["ConfigMap bom", "ConfigMap crlf"]);
+}
+
+#[test]
 fn a_key_that_is_there_twice_is_refused_with_its_line() {
     let source = Source::new(&[("a.yml", &format!("{}kind: Secret\n", config_map("a")))]);
     let said = source.refused();

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Sync;
 use crate::application;
-use crate::cluster::{Cluster, Conflicts, Destination, connect};
+use crate::cluster::{Cluster, Destination, connect};
 use crate::watch::Calls;
 use crate::watch::applications::{self, Declared};
 use crate::watch::board::{Board, Origin, Role};
@@ -206,7 +206,7 @@ impl Watch {
         let mut application = self.sync.application()?;
         if self.self_heal {
             // Healing takes back what others took.
-            application.conflicts = Conflicts::Force;
+            application.conflicts.take_the_rest();
         }
         let checkout = Arc::new(self.sync.checkout()?);
         let destination = (self.sync.dest_server.clone(), self.sync.dest_name.clone());

@@ -2,10 +2,12 @@
 
 mod builtin;
 mod connection;
+mod pace;
 mod refusal;
 mod resource;
 
 pub use connection::{Destination, connect};
+pub(crate) use pace::CONCURRENCY;
 pub use refusal::Conflict;
 pub use resource::{Resource, Resources};
 
@@ -14,7 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use http::{Method, Request};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Method, Request};
+use kube::client::Body;
 use kube::core::WatchEvent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,6 +27,8 @@ use serde_json::{Value, json};
 use crate::error::SyncError;
 use crate::manifest::Identity;
 use crate::options::Propagation;
+use crate::project::ClusterNames;
+use pace::{Attempts, Pace};
 
 /// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
 const REQUEST_LIMIT: Duration = Duration::from_mins(1);
@@ -31,9 +37,6 @@ const WATCH_SECONDS: u64 = 290;
 /// When a watch that did not end is given up.
 const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
 
-/// How long to wait before a request that met no server is sent again; restarting one takes seconds.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 /// How many objects a page of a list has.
 const PAGE: u32 = 1000;
 const JSON: &str = "application/json";
@@ -46,6 +49,8 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=met
 pub struct Cluster {
     client: kube::Client,
     requests: Arc<AtomicU64>,
+    pace: Arc<Pace>,
+    names: Arc<ClusterNames>,
 }
 
 /// A request of ours.
@@ -94,8 +99,6 @@ pub enum Conflicts {
     Fail,
     /// They become ours.
     Force,
-    /// They are left as they are.
-    Yield,
 }
 
 /// A server-side apply.
@@ -110,9 +113,14 @@ pub struct Apply<'a> {
 }
 
 impl Cluster {
-    /// Wraps a client.
-    pub fn new(client: kube::Client) -> Self {
-        Self { client, requests: Arc::default() }
+    /// Wraps a client of a cluster that is called so.
+    pub fn new(client: kube::Client, names: ClusterNames) -> Self {
+        Self { client, requests: Arc::default(), pace: Arc::default(), names: Arc::new(names) }
+    }
+
+    /// What it is called.
+    pub fn names(&self) -> &ClusterNames {
+        &self.names
     }
 
     /// How many requests have been sent.
@@ -321,29 +329,55 @@ impl Cluster {
         Ok(events.take_until(end).map(move |event| event.map_err(|error| explain(&what, error))))
     }
 
-    /// Sends a request; again where it met no server, which all requests of ours bear.
-    ///
-    /// 429 and 503 have been tried again by then, when the server's `Retry-After` said so.
+    /// Sends a request; again where that may help, which all requests of ours bear.
     async fn send(&self, ask: Ask<'_>) -> Result<String, SyncError> {
-        let mut pauses = PAUSES.iter();
+        let mut attempts = Attempts::new();
         loop {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            let mut request =
-                Request::builder().method(ask.method.clone()).uri(ask.uri).header("accept", ask.accept);
-            if let Some((content_type, _)) = &ask.body {
-                request = request.header("content-type", *content_type);
+            let turn = self.pace.turn().await;
+            let (error, asked_for) = match self.attempt(&ask).await {
+                Ok(text) => {
+                    self.pace.served();
+                    return Ok(text);
+                }
+                Err(refused) => refused,
+            };
+            if matches!(error, SyncError::Refused { code: 429 | 503, .. }) {
+                self.pace.refused();
             }
-            let bytes = ask.body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
-            let request = request.body(bytes).map_err(|error| answer(ask.what, &error))?;
-            let result = in_time(self.client.request_text(request))
-                .await
-                .and_then(|sent| sent.map_err(|error| explain(ask.what, error)));
-            match (result, pauses.next()) {
-                (Err(SyncError::Unreachable(_)), Some(pause)) => tokio::time::sleep(*pause).await,
-                (result, _) => return result,
+            drop(turn);
+            match attempts.pause(&error, asked_for) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
             }
         }
     }
+
+    /// Sends a request once; with an error, what the server says of when to come back.
+    async fn attempt(&self, ask: &Ask<'_>) -> Result<String, (SyncError, Option<Duration>)> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut request =
+            Request::builder().method(ask.method.clone()).uri(ask.uri).header(ACCEPT, ask.accept);
+        if let Some((content_type, _)) = &ask.body {
+            request = request.header(CONTENT_TYPE, *content_type);
+        }
+        let bytes = ask.body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+        let request = request.body(Body::from(bytes)).map_err(|error| (answer(ask.what, &error), None))?;
+        let exchange = async {
+            let response = self.client.send(request).await?;
+            let (status, again) = (response.status(), retry_after(response.headers()));
+            Ok::<_, kube::Error>((status, again, response.into_body().collect_bytes().await?))
+        };
+        let answered = in_time(exchange).await.map_err(|error| (error, None))?;
+        let (status, again, bytes) = answered.map_err(|error| (explain(ask.what, error), None))?;
+        if status.is_client_error() || status.is_server_error() {
+            return Err((refusal::read(ask.what, &refusal::status(status.as_u16(), &bytes)), again));
+        }
+        String::from_utf8(bytes.into()).map_err(|error| (answer(ask.what, &error), None))
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn with_kind(mut object: Value, (version, kind): (&str, &str)) -> Value {

@@ -4,6 +4,9 @@ use kube::core::Status;
 
 use crate::error::SyncError;
 
+/// So much is quoted of a page that is no answer of Kubernetes'.
+const WORDS: usize = 300;
+
 /// A field that another manager has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
@@ -11,6 +14,16 @@ pub struct Conflict {
     pub field: String,
     /// Who has it.
     pub manager: String,
+}
+
+/// What a server says in a body; a proxy before it, or the server's own gate, says it in words.
+pub(super) fn status(code: u16, body: &[u8]) -> Status {
+    let known: Option<Status> = serde_json::from_slice(body).ok();
+    known.filter(|status| status.code != 0).unwrap_or_else(|| {
+        let words = String::from_utf8_lossy(body).split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = if words.is_empty() { format!("HTTP status {code}") } else { words };
+        Status::failure(&words.chars().take(WORDS).collect::<String>(), "").with_code(code)
+    })
 }
 
 /// A refusal as an error.
@@ -42,7 +55,21 @@ pub(super) fn read(what: &str, status: &Status) -> SyncError {
     // The API server has 500 for an object that does not fit its schema; no retry mends that.
     let misfit = status.message.contains("failed to create typed patch object");
     let code = if misfit { 422 } else { status.code };
-    SyncError::Refused { what, message: status.message.clone(), code }
+    let is_secret = what.starts_with("Secret ");
+    let message = if is_secret { without_values(&status.message) } else { status.message.clone() };
+    SyncError::Refused { what, message, code }
+}
+
+/// A message about a Secret without what it quotes of it: `expected string, got &value.valueUnstructured{Value:1234}`.
+fn without_values(message: &str) -> String {
+    let mut told = String::new();
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once("{Value:") {
+        told.push_str(before);
+        told.push_str("{…}");
+        rest = after.split_once('}').map_or("", |(_, rest)| rest);
+    }
+    told + rest
 }
 
 /// `conflict with "them" using v1` names the manager.
@@ -57,7 +84,10 @@ fn is_immutable(message: &str) -> bool {
         "may not change once set",
         "may not be changed",
         "may not be unset",
-        "updates to statefulset spec",
+        // Of a StatefulSet, a StorageClass, a RoleBinding, a Pod.
+        "updates to ",
+        "cannot change roleRef",
+        "pod updates may not change fields",
     ]
     .iter()
     .any(|words| message.contains(words))
@@ -70,7 +100,8 @@ fn rule(message: &str) -> String {
         Some(("Forbidden", rest)) => rest,
         _ => message,
     };
-    rule.to_owned()
+    // A Pod's goes on with all that differs.
+    rule.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -97,6 +128,24 @@ mod tests {
         let cause = json!([{"reason": "FieldValueInvalid", "message": message, "field": "spec.template"}]);
         let said = refused(422, &cause).to_string();
         assert_eq!(said, "Job.batch n/j: spec.template can't change: field is immutable");
+    }
+
+    #[test]
+    fn a_secrets_values_are_not_quoted() {
+        let message = "failed to create typed patch object (n/s; /v1, Kind=Secret): errors:\n  .data.pin: expected string, got &value.valueUnstructured{Value:1234}\n  .x: no";
+        let text = json!({"status": "Failure", "code": 500, "message": message});
+        let status = status(500, text.to_string().as_bytes());
+        let said = read("Secret n/s", &status).to_string();
+        assert!(said.contains(".data.pin: expected string") && said.ends_with(".x: no"), "{said}");
+        assert!(!said.contains("1234"), "{said}");
+        assert!(read("ConfigMap n/c", &status).to_string().contains("1234"));
+    }
+
+    #[test]
+    fn words_of_a_gate_are_a_refusal_too() {
+        let said = status(429, b"Too many requests, please try again later.\n");
+        assert_eq!((said.code, said.message.as_str()), (429, "Too many requests, please try again later."));
+        assert_eq!(status(502, b"").message, "HTTP status 502");
     }
 
     #[test]

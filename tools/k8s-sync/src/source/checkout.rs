@@ -7,10 +7,13 @@ use git2::build::CheckoutBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
 use tempfile::TempDir;
 
-use super::is_manifest;
 use super::render::{self, Release, Renderer};
+use super::{cache, is_hidden, is_manifest};
 use crate::error::SyncError;
 use crate::manifest::{Manifest, parse};
+
+/// The length of a commit's id.
+const FULL_ID: usize = 40;
 
 /// A repository that manifests are read from, with what was fetched of it before.
 pub struct Checkout {
@@ -19,6 +22,8 @@ pub struct Checkout {
     path: String,
     settings: Settings,
     cache: PathBuf,
+    /// Whether there may be no manifest.
+    may_be_empty: bool,
 }
 
 /// A commit, for those who look on.
@@ -45,7 +50,14 @@ impl Checkout {
     /// Names a path of a revision; `cache` is a folder that keeps what was fetched.
     pub fn new(url: RemoteUrl, revision: String, path: &str, settings: Settings, cache: PathBuf) -> Self {
         let path = path.trim_matches('/').trim_start_matches("./").to_owned();
-        Self { url, revision, path: if path == "." { String::new() } else { path }, settings, cache }
+        let path = if path == "." { String::new() } else { path };
+        Self { url, revision, path, settings, cache, may_be_empty: false }
+    }
+
+    /// Takes a path without manifests as it is.
+    #[must_use]
+    pub fn allowing_none(self) -> Self {
+        Self { may_be_empty: true, ..self }
     }
 
     /// The commit that the revision names now, by one look at the server's refs.
@@ -55,15 +67,36 @@ impl Checkout {
 
     /// Fetches the revision and reads its manifests. None at all is an error: it would prune everything.
     pub fn read(&self, release: Release<'_>) -> Result<(Oid, Vec<Manifest>), SyncError> {
-        let repository =
-            Repository::open_bare(&self.cache).or_else(|_| Repository::init_bare(&self.cache))?;
-        let commit =
-            Remote::connect(&self.url, &self.settings)?.fetch_revision(&self.revision, &repository)?;
-        let manifests = self.manifests(&repository, commit, release)?;
-        if manifests.is_empty() {
+        let attempt = || {
+            let repository =
+                Repository::open_bare(&self.cache).or_else(|_| Repository::init_bare(&self.cache))?;
+            let commit = self.fetch(&repository)?;
+            Ok((commit, self.manifests(&repository, commit, release)?))
+        };
+        let (commit, manifests) = match attempt() {
+            // What was kept is damaged, or somebody made room: it is fetched again.
+            Err(SyncError::Git(_)) => {
+                cache::clear(&self.cache);
+                attempt()?
+            }
+            read => read?,
+        };
+        if manifests.is_empty() && !self.may_be_empty {
             return Err(SyncError::EmptySource(format!("{} of {}", self.shown_path(), self.revision)));
         }
         Ok((commit, manifests))
+    }
+
+    /// The revision's commit, fetched where it is not there yet. A full id that was fetched needs no server at all.
+    fn fetch(&self, repository: &Repository) -> Result<Oid, SyncError> {
+        let id = Oid::from_str(&self.revision).ok().filter(|_| self.revision.len() == FULL_ID);
+        if let Some(id) = id.filter(|id| repository.find_commit(*id).is_ok()) {
+            return Ok(id);
+        }
+        let commit =
+            Remote::connect(&self.url, &self.settings)?.fetch_revision(&self.revision, repository)?;
+        cache::make_room(&self.cache);
+        Ok(commit)
     }
 
     /// Who made a commit that was fetched, when and why.
@@ -90,7 +123,7 @@ impl Checkout {
         release: Release<'_>,
     ) -> Result<Vec<Manifest>, SyncError> {
         let root = repository.find_commit(commit)?.tree()?;
-        let missing = || SyncError::EmptySource(format!("{} of {}", self.shown_path(), self.revision));
+        let missing = || SyncError::MissingSource(format!("{} of {}", self.shown_path(), self.revision));
         let tree = if self.path.is_empty() {
             root.clone()
         } else {
@@ -104,22 +137,48 @@ impl Checkout {
             return renderer.render(&files.path().join(&self.path), &shown, release);
         }
         let mut files = Vec::new();
+        let mut submodule = None;
         tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-            if let (Some(ObjectType::Blob), Ok(name)) = (entry.kind(), entry.name())
-                && is_manifest(Path::new(name))
-            {
-                files.push((format!("{folder}{name}"), entry.id()));
+            let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
+            if is_hidden(Path::new(&name)) {
+                return TreeWalkResult::Skip;
+            }
+            let place = Path::new(&self.path).join(folder).join(&name);
+            match entry.kind() {
+                Some(ObjectType::Blob) if is_manifest(&place) => {
+                    files.push((place, entry.id(), entry.filemode() == i32::from(FileMode::Link)));
+                }
+                Some(ObjectType::Commit) => submodule = Some(place),
+                _ => {}
             }
             TreeWalkResult::Ok
         })?;
+        let wrong = |place: &Path, problem: &str| SyncError::Manifest {
+            place: place.display().to_string(),
+            problem: problem.to_owned(),
+        };
+        if let Some(place) = submodule {
+            return Err(wrong(
+                &place,
+                "a submodule, which is not fetched; --path can name a folder without one",
+            ));
+        }
         let mut manifests = Vec::new();
-        for (name, id) in files {
+        for (place, id, is_link) in files {
+            render::refuse_below(&place)?;
             let blob = repository.find_blob(id)?;
-            let place = if self.path.is_empty() { name } else { format!("{}/{name}", self.path) };
-            render::refuse_below(Path::new(&place))?;
-            let text = std::str::from_utf8(blob.content())
-                .map_err(|_| SyncError::Manifest { place: place.clone(), problem: "not UTF-8".to_owned() })?;
-            manifests.extend(parse(text, &place)?);
+            let blob = if is_link {
+                let target = String::from_utf8_lossy(blob.content()).into_owned();
+                let meant = within(&place, &target)
+                    .ok_or_else(|| wrong(&place, &format!("a link to {target}, outside the repository")))?;
+                let entry = root.get_path(&meant).ok();
+                let blob = entry.and_then(|entry| repository.find_blob(entry.id()).ok());
+                blob.ok_or_else(|| wrong(&place, &format!("a link to {target}, which is no file there")))?
+            } else {
+                blob
+            };
+            let text = std::str::from_utf8(blob.content()).map_err(|_| wrong(&place, "not UTF-8"))?;
+            manifests.extend(parse(text, &place.display().to_string())?);
         }
         Ok(manifests)
     }
@@ -137,7 +196,7 @@ fn export(repository: &Repository, tree: &Tree<'_>) -> Result<TempDir, SyncError
     })?;
     for (name, id) in links {
         let target = String::from_utf8_lossy(repository.find_blob(id)?.content()).into_owned();
-        if leads_out(&name, &target) {
+        if within(Path::new(&name), &target).is_none() {
             let problem = format!("a link to {target}, outside the repository");
             return Err(SyncError::Manifest { place: name, problem });
         }
@@ -151,35 +210,34 @@ fn export(repository: &Repository, tree: &Tree<'_>) -> Result<TempDir, SyncError
     Ok(folder)
 }
 
-/// Whether a link in a repository leads out of it.
-fn leads_out(name: &str, target: &str) -> bool {
-    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut depth = 0_usize;
-    for part in Path::new(folder).join(target).components() {
+/// The path that a link in a repository means; none where it leads out of it.
+fn within(link: &Path, target: &str) -> Option<PathBuf> {
+    let mut meant = PathBuf::new();
+    for part in link.parent().unwrap_or(Path::new("")).join(target).components() {
         match part {
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::Normal(name) => meant.push(name),
+            Component::ParentDir if meant.pop() => {}
             Component::CurDir => {}
-            _ => return true,
+            _ => return None,
         }
     }
-    false
+    Some(meant)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::leads_out;
+    use super::*;
 
     #[test]
     fn links_stay_inside() {
-        for (target, out) in [
-            ("b", false),
-            ("../b", false),
-            ("../../b", true),
-            ("/etc/passwd", true),
-            ("../x/../../../b", true),
+        for (target, meant) in [
+            ("b", Some("folder/b")),
+            ("../b", Some("b")),
+            ("../../b", None),
+            ("/etc/passwd", None),
+            ("../x/../../../b", None),
         ] {
-            assert_eq!(leads_out("folder/a", target), out, "{target}");
+            assert_eq!(within(Path::new("folder/a"), target), meant.map(PathBuf::from), "{target}");
         }
     }
 }

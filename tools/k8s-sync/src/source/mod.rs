@@ -1,5 +1,6 @@
 //! Where manifests come from: files, stdin, or a path of a revision of a repository.
 
+mod cache;
 mod checkout;
 mod render;
 
@@ -19,6 +20,11 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// Whether a file's name says that it holds manifests.
 pub(crate) fn is_manifest(path: &Path) -> bool {
     path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending))
+}
+
+/// Whether a name begins with a dot: a CI's own files, Git's, and what Kubernetes keeps beside the files of a volume.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Reads a file, a folder with all below it, or stdin (`-`). Nothing there is an error: it would prune everything.
@@ -53,12 +59,17 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, SyncError> {
     }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?.path();
-        if entry.is_dir() {
-            found.extend(files(&entry)?);
-        } else if is_manifest(&entry) {
+        let entry = entry.map_err(unreadable)?;
+        let (is_link, entry) = (entry.file_type().map_err(unreadable)?.is_symlink(), entry.path());
+        if is_hidden(&entry) {
+            continue;
+        }
+        if !entry.is_dir() && is_manifest(&entry) {
             render::refuse_below(&entry)?;
             found.push(entry);
+        } else if entry.is_dir() && !is_link {
+            // A link to a folder may lead back here.
+            found.extend(files(&entry)?);
         }
     }
     found.sort();

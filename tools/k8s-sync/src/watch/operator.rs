@@ -285,7 +285,7 @@ impl Operator {
         track(&plan, memory);
         self.show(&plan);
         self.observe(&plan, memory);
-        let footprints = self
+        let outcome = self
             .application
             .carry_out(&self.cluster, &plan, |change, identity| {
                 tally.add(change);
@@ -295,7 +295,7 @@ impl Operator {
                 Ok(())
             })
             .await?;
-        for (identity, footprint) in footprints {
+        for (identity, footprint) in outcome.footprints {
             if let Some(tracked) = memory.objects.get_mut(&identity) {
                 tracked.footprint = footprint;
             }

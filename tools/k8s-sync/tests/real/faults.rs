@@ -170,6 +170,144 @@ fn whatever_cuts_a_run_off_the_next_one_completes() {
     plane.completes("11", false);
 }
 
+/// Manifests with something that is waited for in each part of a sync.
+fn phases(plane: &ControlPlane, value: &str) -> PathBuf {
+    let folder = plane.home.path().join(format!("phases-{value}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let balanced = |name: &str, annotation: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, annotations: {{argocd.argoproj.io/{annotation}}}}}\n\
+             spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n---\n"
+        )
+    };
+    let map = |name: &str, wave: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{argocd.argoproj.io/sync-wave: '{wave}'}}}}\n\
+             data: {{value: '{value}'}}\n---\n"
+        )
+    };
+    let text = [
+        balanced("before", "hook: PreSync"),
+        map("first", "0"),
+        balanced("middle", "sync-wave: '1'"),
+        map("last", "2"),
+        balanced("after", "hook: PostSync"),
+    ];
+    std::fs::write(folder.join("all.yml"), text.concat()).unwrap();
+    folder
+}
+
+#[test]
+fn a_run_that_is_killed_in_any_phase_is_completed_by_the_next() {
+    let plane = ControlPlane::new();
+    let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
+    let uid_of = |name: &str| {
+        let there =
+            ["-n", "app", "get", "service", name, "--ignore-not-found", "-o", "jsonpath={.metadata.uid}"];
+        plane.kubectl(&there)
+    };
+    // Until a run has made it anew, where it is a hook.
+    let comes = |name: &str, not: &str| {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let uid = uid_of(name);
+            if !uid.is_empty() && uid != not {
+                return;
+            }
+            assert!(Instant::now() < end, "{name} does not come");
+        }
+    };
+    let healthy = |name: &str| {
+        plane.kubectl(&[
+            "-n",
+            "app",
+            "patch",
+            "service",
+            name,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            address,
+        ]);
+    };
+    let waits = ["before", "middle", "after"];
+    plane.kubectl(&["-n", "app", "create", "configmap", "theirs"]);
+    for (number, killed_at) in waits.iter().enumerate() {
+        let folder = phases(&plane, &number.to_string());
+        let before: Vec<String> = waits.iter().map(|name| uid_of(name)).collect();
+        let mut run = plane.start(&folder, &plane.values["KUBECONFIG"]);
+        for (name, uid) in waits.iter().zip(&before) {
+            // A member stays the same one.
+            comes(name, if *name == "middle" { "" } else { uid });
+            if name == killed_at {
+                break;
+            }
+            healthy(name);
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+
+        let before: Vec<String> = waits.iter().map(|name| uid_of(name)).collect();
+        let next = plane.start(&folder, &plane.values["KUBECONFIG"]);
+        for (name, uid) in waits.iter().zip(&before) {
+            comes(name, if *name == "middle" { "" } else { uid });
+            healthy(name);
+        }
+        let done = summary(&next.wait_with_output().unwrap());
+        assert_eq!((&done["synced"], &done["healthy"]), (&true.into(), &true.into()));
+        for name in ["first", "last"] {
+            let value =
+                plane.kubectl(&["-n", "app", "get", "configmap", name, "-o", "jsonpath={.data.value}"]);
+            assert_eq!(value, number.to_string(), "{name}, killed at {killed_at}");
+        }
+    }
+    plane.kubectl(&["-n", "app", "get", "configmap", "theirs", "foreign"]);
+}
+
+/// Requests of service accounts get as good as nothing of the API server, and are refused rather than kept waiting.
+const LITTLE: &str = "apiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: PriorityLevelConfiguration\nmetadata: {name: little}\n\
+    spec: {type: Limited, limited: {nominalConcurrencyShares: 1, lendablePercent: 0, borrowingLimitPercent: 0, limitResponse: {type: Reject}}}\n---\n\
+    apiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: FlowSchema\nmetadata: {name: little}\n\
+    spec: {priorityLevelConfiguration: {name: little}, matchingPrecedence: 2, rules: [{subjects: [{kind: ServiceAccount, \
+    serviceAccount: {namespace: app, name: runner}}], resourceRules: [{verbs: ['*'], apiGroups: ['*'], resources: ['*'], \
+    namespaces: ['*'], clusterScope: true}]}]}\n";
+
+#[test]
+fn a_server_that_has_enough_is_asked_more_slowly() {
+    let plane = ControlPlane::new();
+    let file = plane.home.path().join("little.yml");
+    std::fs::write(&file, LITTLE).unwrap();
+    plane.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    plane.kubectl(&["-n", "app", "create", "serviceaccount", "runner"]);
+    let words = [
+        "create",
+        "clusterrolebinding",
+        "runner",
+        "--clusterrole=cluster-admin",
+        "--serviceaccount=app:runner",
+    ];
+    plane.kubectl(&words);
+    let token = plane.kubectl(&["-n", "app", "create", "token", "runner"]);
+    let config = plane.kubectl(&["config", "view", "--raw", "-o", "json"]);
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["users"][0]["user"] = serde_json::json!({ "token": token });
+    let kubeconfig = plane.home.path().join("runner.kubeconfig");
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+
+    let run = plane.start(&plane.folder("1", false), kubeconfig.to_str().unwrap());
+    let done = summary(&run.wait_with_output().unwrap());
+    assert_eq!(done["created"], OBJECTS, "{done}");
+    let metrics = plane.kubectl(&["get", "--raw", "/metrics"]);
+    let rejected = metrics.lines().find(|line| {
+        line.starts_with("apiserver_flowcontrol_rejected_requests_total") && line.contains("little")
+    });
+    let rejected: f64 = rejected.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default();
+    assert!(rejected > 0.0, "the server had never enough");
+    // Not each of its objects ran against the wall.
+    assert!(rejected < 400.0, "{rejected} of {done}");
+    plane.completes("1", false);
+}
+
 /// A project's core manifests: namespace, roles, definitions, configuration, workloads, webhooks.
 const PUBLIC: &str = "knative.dev/eventing@v0.45.0";
 

@@ -74,6 +74,76 @@ fn a_link_out_of_the_repository_is_refused() {
     assert!(output.status.code() == Some(2) && said.contains("a link to /etc/passwd"), "{said}");
 }
 
+fn git(app: &Application, words: &[&str]) {
+    let done = app.home.program("git").arg("-C").arg(app.folder()).args(words).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn what_was_fetched_is_used_again_and_mended_where_it_is_damaged() {
+    let app = Application::new();
+    let newest = repository(&app);
+    let url = format!("file://{}", app.folder().display());
+    let run = |revision: &str| apply(&app, &["--repo", &url, "--path", "base", "--revision", revision]);
+    let refused = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    std::fs::remove_file(app.folder().join("base/kustomization.yaml")).unwrap();
+    git(&app, &["commit", "--quiet", "--all", "--message", "plain"]);
+    let commit = app.home.program("git").arg("-C").arg(app.folder()).args(["rev-parse", "HEAD"]).output();
+    let commit = String::from_utf8(commit.unwrap().stdout).unwrap().trim().to_owned();
+    assert_ne!(commit, newest);
+    assert!(run("main").status.success());
+
+    // A commit that is there needs no server.
+    let away = app.home.path().join("away");
+    std::fs::rename(app.folder(), &away).unwrap();
+    let output = run(&commit);
+    assert!(output.status.success(), "{}", refused(&output));
+    assert!(!run("main").status.success());
+    std::fs::rename(&away, app.folder()).unwrap();
+
+    let packs = app.home.path().join(".cache/k8s-sync/app/objects/pack");
+    for file in std::fs::read_dir(&packs).unwrap() {
+        let path = file.unwrap().path();
+        let mut permissions = path.metadata().unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+        std::fs::set_permissions(&path, permissions).unwrap();
+        let half = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &half[..half.len() / 2]).unwrap();
+    }
+    let output = run("main");
+    assert!(output.status.success(), "{}", refused(&output));
+}
+
+#[test]
+fn links_are_followed_within_the_repository_and_submodules_are_named() {
+    let app = Application::new();
+    repository(&app);
+    let url = format!("file://{}", app.folder().display());
+    let commit = || {
+        git(&app, &["add", "."]);
+        git(&app, &["commit", "--quiet", "--message", "more"]);
+    };
+    let run = |path: &str| {
+        let output = apply(&app, &["--repo", &url, "--path", path]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    std::fs::create_dir(app.folder().join("linked")).unwrap();
+    std::os::unix::fs::symlink("../base/a.yml", app.folder().join("linked/a.yml")).unwrap();
+    commit();
+    assert_eq!(run("linked"), (Some(0), String::new()));
+    assert_eq!(app.value("a"), "2");
+    std::os::unix::fs::symlink("../nowhere.yml", app.folder().join("linked/b.yml")).unwrap();
+    commit();
+    let (status, said) = run("linked");
+    assert!(status == Some(2) && said.contains("linked/b.yml: a link to ../nowhere.yml"), "{said}");
+    git(&app, &["rm", "--quiet", "linked/b.yml"]);
+    let module = format!("160000,{},linked/module", "1".repeat(40));
+    git(&app, &["update-index", "--add", "--cacheinfo", &module]);
+    git(&app, &["commit", "--quiet", "--message", "module"]);
+    let (status, said) = run("linked");
+    assert!(status == Some(2) && said.contains("linked/module: a submodule"), "{said}");
+}
+
 #[test]
 fn yaml_means_what_it_means_to_kubectl() {
     let app = Application::new();

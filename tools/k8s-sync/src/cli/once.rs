@@ -1,0 +1,359 @@
+//! `k8s-sync diff`, `apply` and `wait`: one run, over one cluster or several.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use step::{ExitStatus, Failure, FailureKind, Format, Io};
+
+use super::sync::Sync;
+use crate::cluster::{Cluster, Destination, Resources, connect};
+use crate::diff;
+use crate::manifest::Identity;
+use crate::plan::Plan;
+use crate::plan_file::{PlanFile, Source};
+use crate::rehearsal::Outlook;
+use crate::report::{self, Change, Tally};
+use crate::reports::{self, Account};
+use crate::rollback::Journal;
+use crate::sync::Application;
+use crate::wait;
+
+/// One run, and where it is told besides.
+#[derive(Debug, Args)]
+pub(super) struct Once {
+    #[command(flatten)]
+    sync: Sync,
+
+    /// Write a test case for each object there, as GitLab's artifacts:reports:junit takes them
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    junit: Option<PathBuf>,
+
+    /// Write figures of the run there, in OpenMetrics' text format, as GitLab's artifacts:reports:metrics takes them
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    metrics: Option<PathBuf>,
+}
+
+impl Once {
+    pub(super) async fn diff(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let mut account = Account::begin(&self.sync.name);
+        let done = self.sync.tell_differences(format, io, &mut account).await;
+        self.report(&account, done)
+    }
+
+    pub(super) async fn apply(&mut self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let mut account = Account::begin(&self.sync.name);
+        let done = match self.sync.follow_plan() {
+            Ok(_) if self.sync.dry_run => self.sync.foretell(format, io, &mut account).await,
+            Ok(made) => self.sync.make_it_so(format, made, io, &mut account).await,
+            Err(failure) => Err(failure),
+        };
+        self.report(&account, done)
+    }
+
+    pub(super) async fn wait(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let mut account = Account::begin(&self.sync.name);
+        let done = self.sync.wait_for_all(format, io, &mut account).await;
+        self.report(&account, done)
+    }
+
+    /// Writes the reports that were asked for, however the run ended.
+    fn report(&self, account: &Account, done: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
+        let failure = done.as_ref().err().map(ToString::to_string);
+        let files = [
+            self.junit.as_ref().map(|path| (path, account.junit(failure.as_deref()))),
+            self.metrics.as_ref().map(|path| (path, account.open_metrics())),
+        ];
+        for (path, text) in files.into_iter().flatten() {
+            if let Err(error) = reports::write(path, &text) {
+                return done.and(Err(error.into()));
+            }
+        }
+        done
+    }
+}
+
+impl Sync {
+    /// A plan as a file has it.
+    fn plan_file(
+        &self,
+        plan: &Plan,
+        outlooks: &[Outlook],
+        commit: Option<String>,
+    ) -> Result<PlanFile, Failure> {
+        let source = Source {
+            file: self.file.clone().map(|file| {
+                if file == Path::new("-") { file } else { std::path::absolute(&file).unwrap_or(file) }
+            }),
+            repo: self.repo.as_deref().map(step::without_credentials),
+            path: self.path.clone(),
+            commit,
+        };
+        Ok(PlanFile::of(&self.application()?, plan, outlooks, source))
+    }
+
+    /// What there is to do in each cluster. Nothing is written.
+    async fn targets(&self) -> Result<Vec<Target>, Failure> {
+        let destinations = self.destinations();
+        if self.plan.is_some() && destinations.len() > 1 {
+            return Err(Failure::message(FailureKind::Usage, "a plan file is of one cluster")
+                .hint("make one for each, in a call of its own"));
+        }
+        // What is wrong with the call itself comes first.
+        self.application()?;
+        // Before a cluster is asked for anything: a source that can't be read prunes nothing.
+        let (commit, manifests) = self.manifests()?;
+        let several = destinations.len() > 1;
+        let mut targets = Vec::new();
+        for destination in destinations {
+            let (cluster, application) = (connect(&destination).await?, self.application()?);
+            let plan = application.plan(&cluster, &mut Resources::default(), manifests.clone()).await?;
+            targets.push(Target { destination, cluster, application, plan, commit: commit.clone(), several });
+        }
+        Ok(targets)
+    }
+
+    async fn tell_differences(
+        &self,
+        format: Format,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<ExitStatus, Failure> {
+        let targets = self.targets().await?;
+        for target in &targets {
+            target.announce(io);
+            let plan = &target.plan;
+            let outlooks = target.application.compare(&target.cluster, plan).await?;
+            if let Some(file) = &self.plan {
+                self.plan_file(plan, &outlooks, target.commit.clone())?.write(file)?;
+            }
+            let mut tell = |change: Change, identity: &Identity, text: String| {
+                let cluster = target.name();
+                report::difference(&mut io.out, format, cluster.as_deref(), change, identity, &text)?;
+                account.add(cluster.as_deref().unwrap_or_default(), change, identity, Some(text));
+                Ok::<(), Failure>(())
+            };
+            if let Some(own) = &plan.namespace {
+                let text = diff::unified(&own.identity, None, Some(&own.object)).unwrap_or_default();
+                tell(own.change, &own.identity, text)?;
+            }
+            let mut same = Vec::new();
+            for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
+                let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
+                match diff::unified(&wanted.identity, live, would_be) {
+                    Some(text) => tell(outlook.change, &wanted.identity, text)?,
+                    None => same.push(&wanted.identity),
+                }
+            }
+            for leaving in &plan.leaving {
+                let text = diff::unified(&leaving.identity, Some(&leaving.object), None).unwrap_or_default();
+                tell(Change::Pruned, &leaving.identity, text)?;
+            }
+            for identity in same {
+                account.add(target.name().as_deref().unwrap_or_default(), Change::Unchanged, identity, None);
+            }
+        }
+        account.requests = requests(&targets);
+        account.synced = !account.tally.changed();
+        let told = Tally { unchanged: 0, ..account.tally };
+        report::summary(&mut io.out, format, told, account.requests, account.synced, None)?;
+        Ok(if account.synced { ExitStatus::Done } else { ExitStatus::No })
+    }
+
+    /// Tells what `apply` would, and writes nothing.
+    async fn foretell(
+        &self,
+        format: Format,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<ExitStatus, Failure> {
+        let targets = self.targets().await?;
+        for target in &targets {
+            target.announce(io);
+            let Target { application, cluster, plan, .. } = target;
+            let outlooks = application.compare(cluster, plan).await?;
+            application.validate_hooks(cluster, plan).await?;
+            let mut tell =
+                |change: Change, identity: &Identity| target.tell(change, identity, format, io, account);
+            if let Some(own) = &plan.namespace {
+                tell(own.change, &own.identity)?;
+            }
+            let changes: HashMap<&Identity, Change> = plan
+                .wanted
+                .iter()
+                .map(|wanted| &wanted.identity)
+                .zip(outlooks.iter().map(|o| o.change))
+                .collect();
+            for stage in application.course(plan) {
+                for member in stage.members {
+                    tell(changes[&member.identity], &member.identity)?;
+                }
+                for hook in stage.hooks {
+                    tell(Change::Created, &hook.identity)?;
+                }
+                for leaving in stage.leaving.into_iter().chain(stage.leaving_last) {
+                    tell(Change::Pruned, &leaving.identity)?;
+                }
+            }
+        }
+        account.requests = requests(&targets);
+        account.synced = !account.tally.changed();
+        report::summary(&mut io.out, format, account.tally, account.requests, account.synced, None)?;
+        Ok(ExitStatus::Done)
+    }
+
+    async fn make_it_so(
+        &self,
+        format: Format,
+        made: Option<PlanFile>,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<ExitStatus, Failure> {
+        let targets = self.targets().await?;
+        for Target { application, cluster, plan, commit, .. } in &targets {
+            match &made {
+                // Comparing tries everything out, too.
+                Some(made) => {
+                    let outlooks = application.compare(cluster, plan).await?;
+                    application.validate_hooks(cluster, plan).await?;
+                    made.holds(&self.plan_file(plan, &outlooks, commit.clone())?)?;
+                }
+                None => application.validate(cluster, plan).await?,
+            }
+        }
+        let mut written = Vec::new();
+        for target in &targets {
+            target.announce(io);
+            written.push(target);
+            let done = self.write(target, format, io, account).await;
+            account.requests = requests(&targets);
+            if let Err(mut failure) = done {
+                for target in written.into_iter().rev() {
+                    if let Some(journal) = &target.application.journal {
+                        failure = roll_back(target, journal, failure, io).await;
+                    }
+                }
+                return Err(failure);
+            }
+        }
+        account.requests = requests(&targets);
+        (account.synced, account.healthy) = (true, (self.timeout > 0).then_some(true));
+        report::summary(&mut io.out, format, account.tally, account.requests, true, account.healthy)?;
+        Ok(ExitStatus::Done)
+    }
+
+    /// Writes the plan, and waits for health.
+    async fn write(
+        &self,
+        target: &Target,
+        format: Format,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<(), Failure> {
+        let outcome = target
+            .application
+            .carry_out(&target.cluster, &target.plan, |change, identity| {
+                target.tell(change, identity, format, io, account)
+            })
+            .await?;
+        for (identity, conflict) in outcome.yielded {
+            io.console.note(format!("left {} of {identity} to {}", conflict.field, conflict.manager));
+        }
+        account.synced = true;
+        if self.timeout > 0 {
+            self.until_healthy(target).await.inspect_err(|_| account.healthy = Some(false))?;
+        }
+        Ok(())
+    }
+
+    async fn wait_for_all(
+        &self,
+        format: Format,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<ExitStatus, Failure> {
+        let targets = self.targets().await?;
+        for target in &targets {
+            for wanted in &target.plan.wanted {
+                let cluster = target.name().unwrap_or_default();
+                account.add(&cluster, Change::Unchanged, &wanted.identity, None);
+            }
+        }
+        for target in &targets {
+            self.until_healthy(target).await.inspect_err(|_| account.healthy = Some(false))?;
+        }
+        account.requests = requests(&targets);
+        (account.synced, account.healthy) = (true, Some(true));
+        report::summary(&mut io.out, format, Tally::default(), account.requests, true, account.healthy)?;
+        Ok(ExitStatus::Done)
+    }
+
+    async fn until_healthy(&self, target: &Target) -> Result<(), Failure> {
+        let (_, labels) = target.application.lists(&target.plan);
+        let wanted = target.plan.wanted.iter().filter(|wanted| wanted.is_waited_for());
+        let objects = target.application.places(&target.cluster, wanted).await?;
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let timeout = Duration::from_secs(self.timeout);
+        Ok(wait::until_healthy(&target.cluster, &objects, &labels, timeout).await?)
+    }
+}
+
+/// A cluster, and what there is to do in it.
+struct Target {
+    destination: Destination,
+    cluster: Cluster,
+    application: Application,
+    plan: Plan,
+    commit: Option<String>,
+    /// Whether it is one of several.
+    several: bool,
+}
+
+impl Target {
+    /// What tells it from the others, if there are any.
+    fn name(&self) -> Option<String> {
+        self.several.then(|| self.destination.to_string())
+    }
+
+    /// Says which of several clusters the following is about.
+    fn announce(&self, io: &Io) {
+        if let Some(name) = self.name() {
+            io.console.note(format!("{name}:"));
+        }
+    }
+
+    /// Tells of one object, at once: the next one may take its time.
+    fn tell(
+        &self,
+        change: Change,
+        identity: &Identity,
+        format: Format,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<(), Failure> {
+        let cluster = self.name();
+        account.add(cluster.as_deref().unwrap_or_default(), change, identity, None);
+        report::object(&mut io.out, format, cluster.as_deref(), change, identity)?;
+        io.out.flush()
+    }
+}
+
+fn requests(targets: &[Target]) -> u64 {
+    targets.iter().map(|target| target.cluster.requests()).sum()
+}
+
+/// Takes back what was changed; the failure that led to it, with what became of that.
+async fn roll_back(target: &Target, journal: &Journal, failure: Failure, io: &Io) -> Failure {
+    let mut objects = 0_usize;
+    let tell = |identity: &Identity| {
+        objects += 1;
+        io.console.note(format!("rolled back {identity}"));
+    };
+    match target.application.roll_back(&target.cluster, &target.plan, journal, tell).await {
+        Ok(()) => failure.context(format!("rolled back {objects} objects")),
+        Err(error) => failure.context(format!("could not roll back everything ({error})")),
+    }
+}

@@ -1,0 +1,213 @@
+//! How fast a cluster is asked: as many requests at once as the server bears, and again where it may help.
+//!
+//! A server that has enough says so (429, of Kubernetes' priority and fairness), and when it wants to be asked again
+//! (`Retry-After`). Each refusal halves what is under way at once, and success lets it grow again: nothing here knows
+//! better than the server how much that is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::error::SyncError;
+
+/// The most requests that are under way at once; two processors of a server are kept busy by half of that.
+pub(crate) const CONCURRENCY: usize = 32;
+/// Refusals so close to each other say the same.
+const ONE_REFUSAL: Duration = Duration::from_millis(100);
+
+/// Pauses before a request that met no server is sent again; restarting one takes seconds.
+const UNREACHABLE: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+/// How long a server that is busy is asked again.
+const BUSY: Duration = Duration::from_mins(1);
+/// How long a server is asked again whose webhook, or storage, fails: one that is being started takes a while.
+const FAILING: Duration = Duration::from_secs(20);
+/// The first pause where the server names none, and the longest; each is twice the one before.
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Who may send now.
+#[derive(Debug)]
+pub(super) struct Pace {
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many requests may be under way; it grows by less than one.
+    limit: f64,
+    running: usize,
+    refused: Option<Instant>,
+}
+
+/// The right to send one request, until it is dropped.
+pub(super) struct Turn<'a>(&'a Pace);
+
+impl Default for Pace {
+    fn default() -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "it is small")]
+        let state = State { limit: CONCURRENCY as f64, running: 0, refused: None };
+        Self { state: Mutex::new(state), freed: Notify::new() }
+    }
+}
+
+impl Pace {
+    /// Waits for one's turn.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        loop {
+            if self.lock().take() {
+                return Turn(self);
+            }
+            // A turn that is given back meanwhile is kept for the next who asks.
+            self.freed.notified().await;
+        }
+    }
+
+    /// The server has done what was asked.
+    pub(super) fn served(&self) {
+        self.lock().grow();
+    }
+
+    /// The server has enough.
+    pub(super) fn refused(&self) {
+        self.lock().shrink(Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let free = self.0.lock().give_back();
+        // The limit may have grown by one, too.
+        for _ in 0..free.min(2) {
+            self.0.freed.notify_one();
+        }
+    }
+}
+
+impl State {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the most")]
+    const fn allowed(&self) -> usize {
+        self.limit as usize
+    }
+
+    const fn take(&mut self) -> bool {
+        let free = self.running < self.allowed();
+        if free {
+            self.running += 1;
+        }
+        free
+    }
+
+    /// How many more may send now.
+    const fn give_back(&mut self) -> usize {
+        self.running -= 1;
+        self.allowed().saturating_sub(self.running)
+    }
+
+    /// By one for as many requests as may be under way.
+    #[expect(clippy::cast_precision_loss, reason = "it is small")]
+    const fn grow(&mut self) {
+        self.limit = (self.limit + 1.0 / self.limit).min(CONCURRENCY as f64);
+    }
+
+    fn shrink(&mut self, now: Instant) {
+        if self.refused.is_none_or(|before| now.duration_since(before) > ONE_REFUSAL) {
+            self.limit = (self.limit / 2.0).max(1.0);
+            self.refused = Some(now);
+        }
+    }
+}
+
+/// The attempts at one request.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    begin: Instant,
+    unreachable: usize,
+    pause: Duration,
+}
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        Self { begin: Instant::now(), unreachable: 0, pause: FIRST }
+    }
+
+    /// How long to wait before the next attempt; none where it is not worth one. `asked_for` is what the server said.
+    pub(super) fn pause(&mut self, error: &SyncError, asked_for: Option<Duration>) -> Option<Duration> {
+        let patience = match error {
+            SyncError::Unreachable(_) => {
+                self.unreachable += 1;
+                return UNREACHABLE.get(self.unreachable - 1).copied();
+            }
+            SyncError::Refused { code: 429 | 503 | 504, .. } => BUSY,
+            SyncError::Refused { code: 500 | 502, .. } => FAILING,
+            _ => return None,
+        };
+        let own = self.pause;
+        self.pause = (own * 2).min(LONGEST);
+        let pause = asked_for.unwrap_or(own);
+        // All that were refused together don't come back together.
+        let pause = pause.mul_f64(1.0 + 0.5 * fastrand::f64());
+        (self.begin.elapsed() + pause < patience).then_some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_slow_down_and_success_speeds_up() {
+        let pace = Pace::default();
+        let limit = || pace.lock().allowed();
+        assert_eq!(limit(), CONCURRENCY);
+        for _ in 0..CONCURRENCY {
+            pace.refused();
+        }
+        assert_eq!(limit(), CONCURRENCY / 2, "refusals at one time are one");
+        let mut now = Instant::now();
+        for _ in 0..10 {
+            now += ONE_REFUSAL * 2;
+            pace.lock().shrink(now);
+        }
+        assert_eq!(limit(), 1);
+        pace.served();
+        assert_eq!(limit(), 2);
+        for _ in 0..CONCURRENCY * CONCURRENCY {
+            pace.served();
+        }
+        assert_eq!(limit(), CONCURRENCY);
+    }
+
+    #[tokio::test]
+    async fn a_turn_comes_when_one_is_given_back() {
+        let pace = Pace::default();
+        pace.lock().limit = 1.0;
+        let first = pace.turn().await;
+        let second = pace.turn();
+        tokio::pin!(second);
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err());
+        drop(first);
+        assert!(tokio::time::timeout(Duration::from_secs(5), second).await.is_ok());
+    }
+
+    #[test]
+    fn what_no_retry_mends_is_not_tried_again() {
+        let refused = |code: u16| SyncError::Refused { what: "w".into(), message: "m".into(), code };
+        let mut attempts = Attempts::new();
+        for code in [400, 403, 404, 409, 422] {
+            assert_eq!(attempts.pause(&refused(code), None), None, "{code}");
+        }
+        let asked_for = attempts.pause(&refused(429), Some(Duration::from_secs(3)));
+        assert!(asked_for.is_some_and(|pause| pause >= Duration::from_secs(3)));
+        assert_eq!(attempts.pause(&refused(429), Some(BUSY)), None, "longer than anybody waits");
+        let away = SyncError::Unreachable("away".into());
+        let pauses: Vec<_> = (0..5).map_while(|_| attempts.pause(&away, None)).collect();
+        assert_eq!(pauses, UNREACHABLE);
+    }
+}

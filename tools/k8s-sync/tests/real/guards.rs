@@ -1,0 +1,285 @@
+//! What keeps a run from doing too much, and what it tells of it.
+
+use crate::{Application, cluster};
+
+const ALL_KINDS: &str = "clusterResourceWhitelist: [{group: '*', kind: '*'}]";
+
+fn project(app: &Application, spec: &str) -> String {
+    let file = app.home.path().join("project.yml");
+    std::fs::write(
+        &file,
+        format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: AppProject\nmetadata: {{name: team}}\nspec: {{{spec}}}\n"
+        ),
+    )
+    .unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_project_is_not_left() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let here = format!("destinations: [{{server: '*', namespace: '{}'}}]", app.namespace);
+    let with = |spec: &str| project(&app, spec);
+    let allowed = with(&here);
+    app.done("apply", &["--project", &allowed]);
+
+    app.manifest("role", "rbac.authorization.k8s.io/v1\nkind: ClusterRole\nrules: []");
+    let said = app.refused(2, "apply", &["--project", &allowed]);
+    assert!(said.contains("ClusterRole") && said.contains("outside the project team"), "{said}");
+    app.remove("role");
+    let elsewhere = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, namespace: kube-system}\n";
+    std::fs::write(app.folder().join("b.yml"), elsewhere).unwrap();
+    let said = app.refused(2, "apply", &["--project", &allowed]);
+    assert!(said.contains("kube-system/b is outside"), "{said}");
+    app.remove("b");
+
+    app.config_map("c", "1");
+    let no_maps = format!("{here}, namespaceResourceBlacklist: [{{group: '', kind: ConfigMap}}]");
+    app.refused(2, "diff", &["--project", &with(&no_maps)]);
+    assert_eq!(app.config_maps(), ["a"], "nothing is applied of a set that is refused");
+    let other_cluster = "destinations: [{server: 'https://elsewhere.test', namespace: '*'}]";
+    app.refused(2, "apply", &["--project", &with(other_cluster)]);
+    let windows = format!("{here}, {ALL_KINDS}, syncWindows: [{{kind: deny}}]");
+    assert!(app.refused(2, "apply", &["--project", &with(&windows)]).contains("spec.syncWindows"));
+
+    let repositories = with(&format!("{here}, sourceRepos: ['https://git.test/team/*']"));
+    let mut command = app.home.tool("k8s-sync");
+    command.env("KUBECONFIG", &cluster()["KUBECONFIG"]);
+    command.args(["apply", "app", "--repo", "https://git.test/others/app.git", "--project", &repositories]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("sourceRepos"), "{said}");
+}
+
+#[test]
+fn everything_goes_only_where_that_is_said() {
+    let app = Application::new();
+    for name in ["a", "b"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    for name in ["a", "b"] {
+        app.remove(name);
+    }
+    app.refused(2, "apply", &["--prune"]);
+    app.refused(2, "apply", &["--prune", "--allow-empty"]);
+    assert_eq!(app.config_maps(), ["a", "b"]);
+    let all = ["--prune", "--allow-empty", "--max-prune", "100"];
+    assert_eq!(app.run("diff", &all).status.code(), Some(1));
+    assert_eq!(app.done("apply", &[&all[..], &["--dry-run"]].concat()).len(), 2);
+    assert_eq!(app.done("apply", &all).len(), 2);
+    assert!(app.config_maps().is_empty());
+    assert!(app.done("apply", &all).is_empty());
+    std::fs::remove_dir(app.folder()).unwrap();
+    app.refused(2, "apply", &all);
+}
+
+#[test]
+fn the_namespace_is_marked() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let label = |value: &str| format!("--namespace-label=team={value}");
+    let note = "--namespace-annotation=note=of a team, and more";
+    let create = ["--sync-option", "CreateNamespace=true"];
+    let run = |words: &[&str]| app.done("apply", &[&create[..], words].concat());
+    let configured = format!("configured Namespace {}", app.namespace);
+    assert!(run(&[&label("x"), note]).contains(&configured));
+    let read = || {
+        let path = "jsonpath={.metadata.labels.team} {.metadata.annotations.note}";
+        app.kubectl(&["get", "namespace", &app.namespace, "-o", path])
+    };
+    assert_eq!(read(), "x of a team, and more");
+    assert!(!run(&[&label("x"), note]).contains(&configured));
+    assert!(run(&[&label("y")]).contains(&configured));
+    assert_eq!(read(), "y ");
+    assert!(app.refused(2, "apply", &["--namespace-label=a=b"]).contains("CreateNamespace=true"));
+}
+
+#[test]
+fn whose_fields_are_taken_is_said_by_manager_and_by_field() {
+    let app = Application::new();
+    let data = |value: &str| {
+        app.manifest("a", &format!("v1\nkind: ConfigMap\ndata: {{value: '{value}', other: '{value}'}}"));
+    };
+    data("1");
+    app.done("apply", &[]);
+    let theirs = |field: &str, by: &str| {
+        let patch = format!("{{\"data\": {{\"{field}\": \"theirs\"}}}}");
+        let words = ["patch", "configmap", "a", "--type=merge", "-p", &patch, "--field-manager", by];
+        app.kubectl(&[&["-n", &app.namespace], &words[..]].concat());
+    };
+    theirs("value", "one");
+    theirs("other", "two");
+    let said = app.refused(2, "apply", &["--force-conflicts=one"]);
+    assert!(said.contains(".data.other is owned by two") && !said.contains("owned by one"), "{said}");
+    let output = app.run("apply", &["--force-conflicts=one", "--yield-conflicts=.data.other"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("left .data.other of ConfigMap"), "{said}");
+    let read = || {
+        app.kubectl(&[
+            "-n",
+            &app.namespace,
+            "get",
+            "configmap",
+            "a",
+            "-o",
+            "jsonpath={.data.value} {.data.other}",
+        ])
+    };
+    assert_eq!(read(), "1 theirs");
+    app.done("apply", &["--force-conflicts", "--yield-conflicts=nobody"]);
+    assert_eq!(read(), "1 1");
+    app.refused(2, "apply", &["--force-conflicts", "--yield-conflicts"]);
+}
+
+#[test]
+fn a_dry_run_says_what_the_run_says() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.config_map("gone", "1");
+    app.config_map("stays", "1");
+    app.done("apply", &["--prune"]);
+    app.remove("gone");
+    app.config_map("a", "2");
+    let hook = |name: &str, phase: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{argocd.argoproj.io/hook: {phase}}}}}\n"
+        );
+        std::fs::write(app.folder().join(format!("{name}.yml")), text).unwrap();
+    };
+    hook("before", "PreSync");
+    hook("after", "PostSync");
+    let words = ["--prune", "--sync-option", "CreateNamespace=true", "--namespace-label", "a=b"];
+    let foretold = app.done("apply", &[&words[..], &["--dry-run"]].concat());
+    assert_eq!(app.value("a"), "1");
+    assert_eq!(foretold, app.done("apply", &words));
+    assert_eq!(foretold.len(), 6, "{foretold:?}");
+    let bad = "apiVersion: v1\nkind: ConfigMap\nnonsense: 1\nmetadata: {name: bad, annotations: {argocd.argoproj.io/hook: PostSync}}\n";
+    std::fs::write(app.folder().join("bad.yml"), bad).unwrap();
+    assert!(app.refused(2, "apply", &["--dry-run"]).contains("nonsense"));
+}
+
+#[test]
+fn a_pipeline_gets_reports() {
+    let app = Application::new();
+    let (junit, metrics) = (app.home.path().join("junit.xml"), app.home.path().join("metrics.txt"));
+    let words = ["--junit", junit.to_str().unwrap(), "--metrics", metrics.to_str().unwrap()];
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    app.config_map("a", "1");
+    assert_eq!(app.run("diff", &words).status.code(), Some(1));
+    let case = format!(r#"<testcase classname="ConfigMap" name="{}/a" time="0.000">"#, app.namespace);
+    assert!(
+        read(&junit).contains(&case) && read(&junit).contains("+  value: &apos;1&apos;"),
+        "{}",
+        read(&junit)
+    );
+    app.done("apply", &words);
+    assert!(read(&junit).contains(r#"failures="0""#), "{}", read(&junit));
+    let created = r#"k8s_sync_objects{application="app",change="created"} 1"#;
+    assert!(
+        read(&metrics).contains(created)
+            && read(&metrics).contains(r#"k8s_sync_healthy{application="app"} 1"#)
+    );
+    app.manifest("bad", "v1\nkind: Service\nspec: {nonsense: 1}");
+    app.refused(2, "apply", &words);
+    assert!(
+        read(&junit).contains(r#"failures="1""#) && read(&junit).contains("nonsense"),
+        "{}",
+        read(&junit)
+    );
+    assert!(read(&metrics).contains(r#"k8s_sync_synced{application="app"} 0"#), "{}", read(&metrics));
+}
+
+#[test]
+fn an_object_on_its_way_out_is_made_again() {
+    let app = Application::new();
+    for name in ["a", "b"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &["--prune"]);
+    let finalizers = |list: &str| {
+        let patch = format!("{{\"metadata\": {{\"finalizers\": [{list}]}}}}");
+        app.kubectl(&["-n", &app.namespace, "patch", "configmap", "a", "--type=merge", "-p", &patch]);
+    };
+    finalizers("\"test.invalid/held\"");
+    app.kubectl(&["-n", &app.namespace, "delete", "configmap", "a", "--wait=false"]);
+    let said = app.refused(75, "apply", &["--timeout", "2"]);
+    assert!(said.contains("a is still being deleted: see its finalizers"), "{said}");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| app.done("apply", &["--timeout", "60"]));
+        finalizers("");
+        let created = format!("created ConfigMap {}/a", app.namespace);
+        assert!(run.join().unwrap().contains(&created));
+    });
+    assert_eq!(app.config_maps(), ["a", "b"]);
+}
+
+#[test]
+fn a_secrets_value_is_in_no_refusal() {
+    let app = Application::new();
+    app.manifest("s", "v1\nkind: Secret\nstringData: {pin: 12345}");
+    let said = app.refused(2, "apply", &[]);
+    assert!(said.contains(".stringData.pin") && !said.contains("12345"), "{said}");
+}
+
+#[test]
+fn a_quota_is_no_question_of_permission() {
+    let app = Application::new();
+    app.manifest("a-quota", "v1\nkind: ResourceQuota\nspec: {hard: {count/secrets: 0}}");
+    app.done("apply", &["--timeout", "0"]);
+    let status = "jsonpath={.status.hard}";
+    app.kubectl(&["-n", &app.namespace, "wait", "--for", status, "resourcequota/a-quota", "--timeout=60s"]);
+    app.manifest("s", "v1\nkind: Secret");
+    let said = app.refused(2, "apply", &["--timeout", "0"]);
+    assert!(said.contains("exceeded quota") && said.contains("hint: the account may, but"), "{said}");
+}
+
+#[test]
+fn a_missing_namespace_is_explained() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let mut command = app.home.tool("k8s-sync");
+    command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).args(["apply", "app", "--dest-namespace", "nowhere"]);
+    let output = command.arg("-f").arg(app.folder()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("CreateNamespace=true"), "{said}");
+}
+
+#[test]
+fn what_can_never_change_is_named_for_every_kind() {
+    let app = Application::new();
+    let template = "template: {metadata: {labels: {a: b}}, spec: {restartPolicy: RESTART, containers: [{name: c, image: none.invalid/IMAGE}]}}";
+    let pod = |restart: &str, image: &str| template.replace("RESTART", restart).replace("IMAGE", image);
+    let binding = |role: &str| {
+        format!(
+            "rbac.authorization.k8s.io/v1\nkind: RoleBinding\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {role}}}"
+        )
+    };
+    let set = |service: &str| {
+        format!(
+            "apps/v1\nkind: StatefulSet\nspec: {{replicas: 0, serviceName: {service}, selector: {{matchLabels: {{a: b}}}}, {}}}",
+            pod("Always", "x")
+        )
+    };
+    let claim = |class: &str| {
+        format!(
+            "v1\nkind: PersistentVolumeClaim\nspec: {{storageClassName: {class}, accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Mi}}}}}}"
+        )
+    };
+    let job = |image: &str| format!("batch/v1\nkind: Job\nspec: {{suspend: true, {}}}", pod("Never", image));
+    for (name, before, after, field) in [
+        ("binding", binding("one"), binding("two"), "roleRef can't change"),
+        ("set", set("one"), set("two"), "spec can't change"),
+        ("claim", claim("one"), claim("two"), "spec can't change"),
+        ("job", job("one"), job("two"), "spec.template.spec can't change"),
+    ] {
+        app.manifest(name, &before);
+        app.done("apply", &["--timeout", "0"]);
+        app.manifest(name, &after);
+        let said = app.refused(2, "apply", &["--timeout", "0"]);
+        assert!(said.contains(field) && said.contains("Replace=true,Force=true"), "{name}: {said}");
+        app.remove(name);
+    }
+}
