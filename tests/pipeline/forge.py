@@ -50,28 +50,39 @@ class Forge:
                 return None
             raise ServiceError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
 
+    def full_name(self, name: str) -> str:
+        """OWNER/NAME; a repository that is named without its owner is the person's."""
+        return name if "/" in name else f"{self.person.name}/{name}"
+
+    def new_organization(self, name: str) -> None:
+        """An organization of the person's, if it is not there."""
+        if self.api(self.person, "GET", f"/orgs/{name}") is None:
+            self.api(self.person, "POST", "/orgs", {"username": name})
+
     def new_repository(self, name: str, default_branch: str) -> str:
-        """An empty repository of the person's, that the robot may write to; replaces an older one."""
-        path = f"/repos/{self.person.name}/{name}"
-        self.api(self.person, "DELETE", path)
-        self.api(self.person, "POST", "/user/repos", {"name": name, "private": True, "default_branch": default_branch})
-        self.api(self.person, "PUT", f"{path}/collaborators/{self.bot.name}", {"permission": "write"})
-        return f"{self.ssh}/{self.person.name}/{name}.git"
+        """An empty repository that the robot may write to; replaces an older one."""
+        full_name = self.full_name(name)
+        owner, _, short = full_name.partition("/")
+        place = "/user/repos" if owner == self.person.name else f"/orgs/{owner}/repos"
+        self.api(self.person, "DELETE", f"/repos/{full_name}")
+        self.api(self.person, "POST", place, {"name": short, "private": True, "default_branch": default_branch})
+        self.api(self.person, "PUT", f"/repos/{full_name}/collaborators/{self.bot.name}", {"permission": "write"})
+        return f"{self.ssh}/{full_name}.git"
 
     def merge_requests(self, name: str, state: str = "open") -> list[dict]:
         """The repository's merge requests (Gitea calls them pull requests)."""
-        return self.api(self.person, "GET", f"/repos/{self.person.name}/{name}/pulls?state={state}") or []
+        return self.api(self.person, "GET", f"/repos/{self.full_name(name)}/pulls?state={state}") or []
 
     def branches(self, name: str) -> set[str]:
         """The names of the repository's branches."""
-        found = self.api(self.person, "GET", f"/repos/{self.person.name}/{name}/branches?limit=50") or []
+        found = self.api(self.person, "GET", f"/repos/{self.full_name(name)}/branches?limit=50") or []
         return {branch["name"] for branch in found}
 
     def merge(self, name: str, url: str) -> None:
         """Merges a request, as the person who read it."""
         number = url.rstrip("/").rsplit("/", 1)[-1]
         subprocess.run(
-            [str(ROOT / "scripts" / "services" / "forge"), "merge", f"{self.person.name}/{name}", number],
+            [str(ROOT / "scripts" / "services" / "forge"), "merge", self.full_name(name), number],
             check=True,
             stdout=subprocess.DEVNULL,
         )

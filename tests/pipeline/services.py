@@ -23,10 +23,10 @@ class ServiceError(Exception):
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Waits until nobody else tells a story on these services: two would take each other's repositories away."""
+def alone(what: str = "story") -> Iterator[None]:
+    """Waits until nobody else tells a story of this kind on these services: two would take each other's repositories away."""
     STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "story.lock").open("w") as lock:
+    with (STATE / f"{what}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
