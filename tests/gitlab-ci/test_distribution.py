@@ -12,12 +12,21 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from project import TOOLS_IMAGE, distribution, load_tools_image
-from services import ENGINE, REGISTRY, ROOT
+from project import TOOLS_IMAGE, distribution, load_tools_image, make_distribution
+from services import ENGINE, REGISTRY, ROOT, Service
 from workshop import TOOLS, build_tools
 from world import Registry
 
 LARGEST_IMAGE = 40_000_000
+
+
+def docker(*words: str) -> str:
+    """Runs the engine's client; returns its stdout."""
+    engine = ENGINE.variables()
+    done = subprocess.run(
+        [engine["DOCKER"], *words], env={**os.environ, **engine}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
 
 
 class Distribution(unittest.TestCase):
@@ -27,8 +36,9 @@ class Distribution(unittest.TestCase):
     def setUpClass(cls) -> None:
         holder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(holder.cleanup)
-        cls.folder = Path(holder.name) / "first"
-        distribution(cls.folder)
+        cls.work = Path(holder.name)
+        ENGINE.up()
+        cls.folder = distribution()
 
     def file(self, pattern: str) -> Path:
         """The one file of this name."""
@@ -36,8 +46,8 @@ class Distribution(unittest.TestCase):
         return found
 
     def test_twice_the_same(self) -> None:
-        again = self.folder.parent / "second"
-        distribution(again)
+        again = self.work / "again"
+        make_distribution(again)
         self.assertEqual((self.folder / "SHA256SUMS").read_text(), (again / "SHA256SUMS").read_text())
         self.assertEqual(len((again / "SHA256SUMS").read_text().splitlines()), 3)
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=again, check=True)
@@ -55,20 +65,25 @@ class Distribution(unittest.TestCase):
             }
             self.assertLessEqual(wanted, names)
 
-    def test_the_package_installs(self) -> None:
-        root = self.folder.parent / "root"
-        subprocess.run(["dpkg-deb", "--extract", self.file("*.deb"), root], check=True)
-        for tool in TOOLS:
-            done = subprocess.run([root / "usr/bin" / tool, "--version"], capture_output=True, text=True, check=True)
-            self.assertTrue(done.stdout.startswith(f"{tool} "))
-            self.assertTrue((root / f"usr/share/man/man1/{tool}.1.gz").exists())
-        described = subprocess.run(
-            ["dpkg-deb", "--field", self.file("*.deb"), "Package", "Architecture"],
-            capture_output=True,
-            text=True,
-            check=True,
+    def test_the_package_installs_and_goes_again(self) -> None:
+        base = Service("base-image").up()["BASE_IMAGE"]
+        script = """
+            dpkg --install /dist/*.deb >&2
+            dpkg --verify gitops-steps
+            for tool in $TOOLS; do
+                $tool --version
+                test -s /usr/share/man/man1/$tool.1.gz
+                bash -c "source /usr/share/bash-completion/completions/$tool && complete -p $tool" >&2
+            done
+            dpkg --remove gitops-steps >&2
+            test ! -e /usr/bin/imgtag
+        """
+        said = docker(
+            *("run", "--rm", "--volume", f"{self.folder}:/dist:ro", "--env", f"TOOLS={' '.join(TOOLS)}"),
+            *(base, "sh", "-eux", "-c", script),
         )
-        self.assertIn("Package: gitops-steps", described.stdout)
+        version = self.file("*.deb").name.split("_")[1]
+        self.assertEqual(said.splitlines(), [f"{tool} {version}" for tool in TOOLS])
 
     def readme(self, start: str) -> str:
         """The command in the README that starts like this, for the version that was made."""
@@ -79,12 +94,12 @@ class Distribution(unittest.TestCase):
 
     def run_in_clone(self, command: str, **variables: str) -> str:
         """Runs a command where dist/ is."""
-        (self.folder.parent / "dist").unlink(missing_ok=True)
-        (self.folder.parent / "dist").symlink_to(self.folder)
-        environment = {"PATH": f"{build_tools()}:{os.environ['PATH']}", "HOME": str(self.folder.parent), **variables}
+        (self.work / "dist").unlink(missing_ok=True)
+        (self.work / "dist").symlink_to(self.folder)
+        environment = {"PATH": f"{build_tools()}:{os.environ['PATH']}", "HOME": str(self.work), **variables}
         done = subprocess.run(
             ["sh", "-euc", command],
-            cwd=self.folder.parent,
+            cwd=self.work,
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -93,7 +108,7 @@ class Distribution(unittest.TestCase):
         return done.stdout
 
     def test_the_archive_unpacks_as_the_readme_says(self) -> None:
-        prefix = self.folder.parent / "prefix"
+        prefix = self.work / "prefix"
         prefix.mkdir()
         self.run_in_clone(self.readme("tar -xzf dist/").replace("/usr/local", str(prefix)))
         self.assertEqual({path.name for path in (prefix / "bin").iterdir()}, set(TOOLS))
@@ -114,23 +129,12 @@ class Image(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.engine = ENGINE.up()
+        ENGINE.up()
         load_tools_image()
-
-    def docker(self, *words: str) -> str:
-        """Runs the engine's client."""
-        done = subprocess.run(
-            [self.engine["DOCKER"], *words],
-            env={**os.environ, **self.engine},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        return done.stdout
 
     def test_nobody_is_root_and_the_tools_run(self) -> None:
         script = "id -u; for tool in $TOOLS docker-credential-gcr; do command -v $tool; done; imgtag --version; mktemp"
-        said = self.docker(
+        said = docker(
             "run", "--rm", "--env", f"TOOLS={' '.join(TOOLS)}", TOOLS_IMAGE, "sh", "-euc", script
         ).splitlines()
         self.assertEqual(said[0], "65532")
@@ -144,14 +148,18 @@ class Image(unittest.TestCase):
             subprocess.run([*git, "init", "-q"], check=True)
             subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Start"], check=True)
             commit = subprocess.run([*git, "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True, check=True).stdout
-            said = self.docker("run", "--rm", "--volume", f"{folder}:/project:ro", TOOLS_IMAGE, "sh", "-euc", script)
+            said = docker("run", "--rm", "--volume", f"{folder}:/project:ro", TOOLS_IMAGE, "sh", "-euc", script)
         self.assertEqual(said.strip(), commit[:12])
 
     def test_labels_say_what_it_is(self) -> None:
-        described = json.loads(self.docker("image", "inspect", TOOLS_IMAGE))[0]
-        labels = described["Config"]["Labels"]
-        self.assertEqual(labels["org.opencontainers.image.title"], "gitops-steps")
-        self.assertRegex(labels["org.opencontainers.image.revision"], r"^[0-9a-f]{40}$")
+        described = json.loads(docker("image", "inspect", TOOLS_IMAGE))[0]
+        labels = {
+            name.removeprefix("org.opencontainers.image."): value
+            for name, value in described["Config"]["Labels"].items()
+        }
+        self.assertLessEqual({"title", "description", "version", "revision", "licenses", "created"}, set(labels))
+        self.assertEqual(labels["title"], "gitops-steps")
+        self.assertRegex(labels["revision"], r"^[0-9a-f]{40}$")
         self.assertEqual(described["Architecture"], {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()])
 
 
