@@ -93,17 +93,26 @@ class Desk:
         subprocess.run(["git", *words], cwd=self.folder, check=True)
 
     def judge(self, text: str) -> str:
-        """What is wrong with a pipeline, or nothing. What it includes from elsewhere is taken from ci/, by `remote` too."""
-        local = re.sub(r"- project: .*\n( +)(?:ref: .*\n +)?file:", r"- local:", text)
-        local = re.sub(r"https://\S+/-/raw/main/", f"http://127.0.0.1:{self._server.server_port}/", local)
+        """What is wrong with a pipeline, or nothing."""
+        local = self._nearby(text)
         found = undeclared(local, self.ci)
         if found:
             return f"undeclared inputs: {', '.join(found)}"
-        (self.folder / ".gitlab-ci.yml").write_text(local)
-        done = subprocess.run(
-            project.RUNNER.command("run", str(self.folder), "--list"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._list(local, "--list")
         return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def jobs(self, text: str) -> dict[str, dict]:
+        """A pipeline's jobs by their names, as a commit to the default branch would have them."""
+        done = self._list(self._nearby(text), "--list-json")
+        return {job["name"]: job for job in json.loads(done.stdout)}
+
+    def _list(self, text: str, option: str) -> subprocess.CompletedProcess:
+        (self.folder / ".gitlab-ci.yml").write_text(text)
+        return subprocess.run(
+            project.RUNNER.command("run", str(self.folder), option), capture_output=True, text=True, check=False
+        )
+
+    def _nearby(self, text: str) -> str:
+        """The pipeline with what it includes from elsewhere taken from ci/, by `remote` too."""
+        local = re.sub(r"- project: .*\n( +)(?:ref: .*\n +)?file:", r"- local:", text)
+        return re.sub(r"https://\S+/-/raw/main/", f"http://127.0.0.1:{self._server.server_port}/", local)

@@ -36,6 +36,13 @@ class Files(unittest.TestCase):
                 with self.subTest(document=document.name, example=example):
                     self.assertEqual(self.desk.judge(example), "")
 
+    def test_environments_are_deployed_to_when_somebody_says_so(self) -> None:
+        (example,) = (text for text in examples(ROOT / "ci" / "README.md") if "environment: prd" in text)
+        jobs = self.desk.jobs(example)
+        self.assertEqual((jobs["deploy-dev"]["when"], jobs["deploy-dev"]["allow_failure"]), ("on_success", False))
+        for name in ("deploy-stg", "deploy-prd"):
+            self.assertEqual((jobs[name]["when"], jobs[name]["allow_failure"]), ("manual", True))
+
     def test_every_input_is_described_and_typed(self) -> None:
         for file in (ROOT / "ci").glob("*.yml"):
             for name, value in inputs(file).items():
