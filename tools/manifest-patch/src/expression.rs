@@ -111,6 +111,15 @@ impl<'a> Reader<'a> {
         assignments: &mut Vec<Assignment>,
         variables: Lookup<'_>,
     ) -> Result<(), PathError> {
+        if self.take("with(") {
+            let mut inner = Path(context.0.iter().cloned().chain(self.pipe()?.0).collect());
+            self.want(";")?;
+            self.bare_statement(&mut inner, assignments, variables)?;
+            while self.take("|") {
+                self.bare_statement(&mut inner, assignments, variables)?;
+            }
+            return self.want(")");
+        }
         let path = self.term()?;
         let steps = context.0.iter().cloned().chain(path.0).collect();
         if self.take("|=") || (!self.rest().starts_with("==") && self.take("=")) {
@@ -145,6 +154,9 @@ impl<'a> Reader<'a> {
                     self.want("!=")?;
                 }
                 let text = self.string()?;
+                if text.contains(['*', '?']) {
+                    return Err(self.error("wildcards, which yq reads here, are not supported"));
+                }
                 steps.push(Step::Select(path, text, equal));
                 if !self.take("and ") {
                     break;
@@ -226,11 +238,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text, or a variable as yq (`strenv(X)`, `env(X)`) and jq (`env.X`, `$ENV.X`) name it.
+    /// What is assigned: texts and variables, joined by `+`.
     fn value(&mut self, variables: Lookup<'_>) -> Result<String, PathError> {
-        self.blanks();
+        let mut value = self.operand(variables)?;
+        while self.take("+") {
+            value.push_str(&self.operand(variables)?);
+        }
+        Ok(value)
+    }
+
+    /// A text, or a variable as yq (`strenv(X)`, `env(X)`) and jq (`env.X`, `$ENV.X`) name it.
+    fn operand(&mut self, variables: Lookup<'_>) -> Result<String, PathError> {
+        if self.take("(") {
+            let value = self.value(variables)?;
+            self.want(")")?;
+            return Ok(value);
+        }
         if self.rest().starts_with('"') {
-            return self.string();
+            return self.text(variables);
         }
         let function = self.take("strenv(") || self.take("env(");
         if !function && !self.take("$ENV.") && !self.take("env.") {
@@ -244,6 +269,38 @@ impl<'a> Reader<'a> {
             self.want(")")?;
         }
         Ok(value)
+    }
+
+    /// A double-quoted text with values in it: `"app:\(env.TAG)"`.
+    fn text(&mut self, variables: Lookup<'_>) -> Result<String, PathError> {
+        let mut value = String::new();
+        let mut literal = "\"".to_owned();
+        self.at += 1;
+        loop {
+            let rest = self.rest();
+            if rest.starts_with("\\(") || rest.starts_with('"') {
+                literal.push('"');
+                let text = serde_json::from_str::<String>(&literal);
+                value.push_str(&text.map_err(|_| self.error("the text before this is not one of JSON"))?);
+                self.at += 1;
+                if rest.starts_with('"') {
+                    return Ok(value);
+                }
+                self.at += 1;
+                value.push_str(&self.value(variables)?);
+                self.want(")")?;
+                "\"".clone_into(&mut literal);
+            } else {
+                // A backslash and what it escapes stay together.
+                let length =
+                    rest.chars().take(if rest.starts_with('\\') { 2 } else { 1 }).map(char::len_utf8).sum();
+                if length == 0 {
+                    return Err(self.error("the text has no end"));
+                }
+                literal.push_str(&rest[..length]);
+                self.at += length;
+            }
+        }
     }
 }
 
@@ -292,6 +349,33 @@ mod tests {
     }
 
     #[test]
+    fn values_put_together() {
+        for value in [
+            "\"app:\" + env(TAG)",
+            "(\"app\" + \":\" + strenv(TAG))",
+            "\"app:\\(env.TAG)\"",
+            "\"\\u0061pp\\(\":\" + strenv(TAG))\"",
+        ] {
+            let variables = |name: &str| (name == "TAG").then(|| "2".to_owned());
+            let read = assignments(&format!(".a = {value}"), &variables).unwrap();
+            assert_eq!(read[0].value, "app:2", "{value}");
+        }
+    }
+
+    #[test]
+    fn with_narrows() {
+        let path = ".c[] | select(.name == \"app\") | .image".to_owned();
+        assert_eq!(
+            read("with(.c[] | select(.name == \"app\"); .image = \"1\" | .x = \"2\") | .y = \"3\""),
+            [
+                (path.clone(), "1".to_owned()),
+                (path.replace("image", "x"), "2".to_owned()),
+                (".y".to_owned(), "3".to_owned())
+            ]
+        );
+    }
+
+    #[test]
     fn several_assignments() {
         let two = [(".a".to_owned(), "1".to_owned()), (".b[0]".to_owned(), "2".to_owned())];
         assert_eq!(read(".a = \"1\" | .b[0] = \"2\""), two);
@@ -306,5 +390,16 @@ mod tests {
         assert!(error(".a = strenv(NOPE)").contains("NOPE is not set"));
         assert!(error(".a += \"x\"").contains("at character 4"));
         assert!(error("del(.a)").contains("begins with a dot"));
+        assert!(error("select(.name == \"a*\") | .a = \"1\"").contains("wildcards"));
+        for endless in [
+            ".a = \"x",
+            ".a = \"\\",
+            ".a = \"\\(",
+            ".a = \"\\(env.PATH",
+            "with(.a; .b = \"x\"",
+            ".a = \"\\q\"",
+        ] {
+            error(endless);
+        }
     }
 }
