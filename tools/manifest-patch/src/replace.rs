@@ -1,7 +1,8 @@
 //! Files replaced by new content: all of them or none, each at once.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ pub struct Replacement<'a> {
     pub path: &'a Path,
     /// What it shall hold.
     pub content: &'a [u8],
-    /// The file whose mode a new file gets.
+    /// The file whose mode a new file gets, if it is one.
     pub mode_of: &'a Path,
 }
 
@@ -33,10 +34,11 @@ pub fn replace_all(replacements: &[Replacement<'_>]) -> Result<(), (PathBuf, io:
         Cleanup::new(move || journal.undo())
     };
     for (replacement, stage) in staged {
-        journal.replace(stage).map_err(|error| failed(replacement, error))?;
+        journal.replace(&stage.target, stage.new).map_err(|error| failed(replacement, error))?;
+        stage.removal.disarm();
     }
-    undo.disarm();
     journal.keep();
+    undo.disarm();
     Ok(())
 }
 
@@ -53,37 +55,77 @@ fn stage(replacement: &Replacement<'_>) -> io::Result<Staged> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => replacement.path.to_owned(),
         target => target?,
     };
-    let permissions =
-        fs::metadata(&target).or_else(|_| fs::metadata(replacement.mode_of)).map(|m| m.permissions());
-    let mut new = beside(&target)?;
-    let left = new.path().to_owned();
-    let removal = Cleanup::new(move || drop(fs::remove_file(left)));
+    let old = fs::metadata(&target).ok();
+    let like = old.clone().or_else(|| fs::metadata(replacement.mode_of).ok().filter(Metadata::is_file));
+    // What has no file to be like is as readable as the user wants new files to be.
+    let (mut new, removal) = create_beside(&target, if like.is_some() { 0o600 } else { 0o666 })?;
     new.write_all(replacement.content)?;
-    if let Ok(permissions) = permissions {
-        new.as_file().set_permissions(permissions)?;
+    if let Some(old) = old {
+        // Only root may give files away; what others write is theirs.
+        let _ = fchown(new.as_file(), Some(old.uid()), Some(old.gid()));
+    }
+    if let Some(like) = like {
+        new.as_file().set_permissions(like.permissions())?;
     }
     new.as_file().sync_all()?;
     Ok(Staged { target, new, removal })
 }
 
-fn beside(target: &Path) -> io::Result<NamedTempFile> {
+/// A new file beside another, and what removes it, which is there before the file is. The user's umask
+/// is taken off the mode.
+fn create_beside(target: &Path, mode: u32) -> io::Result<(NamedTempFile, Cleanup)> {
+    let mut removal = None;
+    let new = in_directory_of(target, |path| {
+        let left = path.to_owned();
+        let armed = Cleanup::new(move || drop(fs::remove_file(left)));
+        match File::options().read(true).write(true).create_new(true).mode(mode).open(path) {
+            Ok(file) => {
+                removal = Some(armed);
+                Ok(file)
+            }
+            Err(error) => {
+                // Whatever is there is not ours.
+                armed.disarm();
+                Err(error)
+            }
+        }
+    })?;
+    let removal = removal.ok_or(io::ErrorKind::NotFound)?;
+    Ok((new, removal))
+}
+
+fn in_directory_of<R>(
+    target: &Path,
+    make: impl FnMut(&Path) -> io::Result<R>,
+) -> io::Result<NamedTempFile<R>> {
     let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    Builder::new().prefix(".manifest-patch-").tempfile_in(directory)
+    Builder::new().prefix(".manifest-patch-").make_in(directory, make)
 }
 
 /// What was replaced so far: each file, and a second name of its old content if it had one.
 #[derive(Default)]
-struct Journal(Mutex<Vec<(PathBuf, Option<PathBuf>)>>);
+struct Journal(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    replaced: Vec<(PathBuf, Option<PathBuf>)>,
+    /// Whether everything was brought back. Nothing may be replaced after that.
+    undone: bool,
+}
 
 impl Journal {
-    fn replace(&self, Staged { target, new, removal }: Staged) -> io::Result<()> {
-        let old = if target.exists() { Some(second_name(&target)?) } else { None };
-        self.entries().push((target.clone(), old));
-        new.persist(&target).map_err(|error| error.error)?;
-        removal.disarm();
+    /// Replaces a file. Whoever wants to undo it waits until this is done.
+    fn replace(&self, target: &Path, new: NamedTempFile) -> io::Result<()> {
+        let mut entries = self.entries();
+        if entries.undone {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let old = if target.exists() { Some(second_name(target)?) } else { None };
+        entries.replaced.push((target.to_owned(), old));
+        new.persist(target).map_err(|error| error.error)?;
         if let Some(directory) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             // Not every file system can do that; the content itself is on the disk.
             let _ = File::open(directory).and_then(|directory| directory.sync_all());
@@ -93,7 +135,7 @@ impl Journal {
 
     /// Forgets the old content.
     fn keep(&self) {
-        for (_, old) in self.entries().drain(..) {
+        for (_, old) in self.entries().replaced.drain(..) {
             // A second name that stays is harmless.
             let _ = old.map(fs::remove_file);
         }
@@ -101,7 +143,9 @@ impl Journal {
 
     /// Brings the old content back. There is nobody left to tell where that fails.
     fn undo(&self) {
-        for (target, old) in self.entries().drain(..).rev() {
+        let mut entries = self.entries();
+        entries.undone = true;
+        for (target, old) in entries.replaced.drain(..).rev() {
             let Some(old) = old else {
                 let _ = fs::remove_file(target);
                 continue;
@@ -112,19 +156,48 @@ impl Journal {
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<(PathBuf, Option<PathBuf>)>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A second name for a file's content, by a hard link or else a copy.
 fn second_name(target: &Path) -> io::Result<PathBuf> {
-    let name = beside(target)?.into_temp_path();
-    let path = name.to_path_buf();
-    // Closing removes the file, which frees the name for the link.
-    name.close()?;
-    if fs::hard_link(target, &path).is_err() {
-        fs::copy(target, &path)?;
+    let named = in_directory_of(target, |path| {
+        fs::hard_link(target, path).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Err(error),
+            _ => fs::copy(target, path).map(drop),
+        })
+    })?;
+    named.into_temp_path().keep().map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_comes_back_where_another_can_not_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("one"), "old").unwrap();
+        fs::create_dir(path("two")).unwrap();
+        let paths = [path("one"), path("new"), path("two")];
+        let replacements =
+            paths.each_ref().map(|path| Replacement { path, content: b"new", mode_of: Path::new("-") });
+        let (at, error) = replace_all(&replacements).unwrap_err();
+        assert_eq!(at, path("two"), "{error}");
+        assert_eq!(fs::read(path("one")).unwrap(), b"old");
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["one", "two"]);
+
+        replace_all(&replacements[..2]).unwrap();
+        assert_eq!(
+            (fs::read(path("one")).unwrap(), fs::read(path("new")).unwrap()),
+            (b"new".to_vec(), b"new".to_vec())
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
-    Ok(path)
 }
