@@ -1,6 +1,7 @@
 //! The command line of manifest-patch, and the only place that reads the environment.
 
 use std::io::Read;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use image_reference::ImageReference;
@@ -166,7 +167,7 @@ struct Writing {
 
     /// How many threads may edit and verify [default: one a processor]
     #[arg(short, long, value_name = "N", env = "MANIFEST_PATCH_JOBS")]
-    jobs: Option<std::num::NonZeroUsize>,
+    jobs: Option<NonZeroUsize>,
 }
 
 impl Program for Cli {
@@ -215,7 +216,7 @@ impl Cli {
             check: writing.check,
             diff: writing.diff,
             format: writing.output,
-            jobs: writing.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into),
+            jobs: writing.jobs,
         })
     }
 }

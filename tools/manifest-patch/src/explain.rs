@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use step::{Failure, FailureKind};
 
-use crate::images::{Image, Place, images_of};
+use crate::finder::images_of;
+use crate::images::{Image, Place};
 use crate::patch::{Hit, Request, Source};
+use crate::position::{Position, Positions};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Value, Where};
 use crate::template::{image_lines, is_template};
@@ -25,26 +28,31 @@ pub fn nothing_found(target: &Target, sources: &[Source], request: &Request) -> 
     let files: Vec<&str> = sources.iter().take(3).map(|source| source.name.as_str()).collect();
     let more = if sources.len() > 3 { " …" } else { "" };
     let message = format!("no {} in {}{more}", wanted(target), files.join(", "));
-    let mut hint = there.nearest(target).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let nearest = there.nearest(target);
+    let mut hint = nearest.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     if there.images.is_empty() {
         hint.push_str("there are no images at all, as far as the options let see");
     } else {
         hint.push_str("there are: ");
-        hint.push_str(&there.images.iter().take(MOST_LISTED).cloned().collect::<Vec<_>>().join("; "));
-        if there.images.len() > MOST_LISTED {
-            hint.push_str("; …");
-        }
+        hint.push_str(&listed(&there.images));
     }
-    Failure::message(FailureKind::Input, message).hint(hint)
+    let refusal = json!({ "type": "noMatch", "nearest": nearest, "there": there.images });
+    Failure::message(FailureKind::Input, message).hint(hint).with("refusal", refusal)
 }
 
 /// Images of several repositories fit a target that means one.
 pub fn several_found(target: &Target, hits: &[&Hit]) -> Failure {
-    let places: Vec<String> =
-        hits.iter().take(MOST_LISTED).map(|hit| format!("{} ({})", hit.place, hit.now)).collect();
-    let message = format!("{} means {} images: {}", wanted(target), hits.len(), places.join("; "));
+    let places: Vec<String> = hits.iter().map(|hit| format!("{} ({})", hit.place, hit.now)).collect();
+    let message = format!("{} means {} images: {}", wanted(target), hits.len(), listed(&places));
     Failure::message(FailureKind::Input, message)
         .hint("narrow it by --kind, --name or --doc, or set them --all")
+        .with("refusal", json!({ "type": "severalMatches", "there": places }))
+}
+
+fn listed(images: &[String]) -> String {
+    let more = if images.len() > MOST_LISTED { "; …" } else { "" };
+    let first = &images[..images.len().min(MOST_LISTED)];
+    format!("{}{more}", first.join("; "))
 }
 
 fn wanted(target: &Target) -> String {
@@ -67,53 +75,46 @@ struct There {
 
 impl There {
     fn look(&mut self, source: &Source, request: &Request) -> Result<(), Located> {
-        let at = |line: usize, column: usize, refusal: Refusal| Located {
-            file: source.name.clone(),
-            line,
-            column,
-            refusal,
-        };
-        let text = std::str::from_utf8(&source.bytes).map_err(|_| at(1, 1, Refusal::NotUtf8))?;
+        let file = &source.name;
+        let located = |position, refusal| Located { file: file.clone(), position, refusal };
+        let text = std::str::from_utf8(&source.bytes)
+            .map_err(|_| located(Position { line: 1, column: 1 }, Refusal::NotUtf8))?;
+        let positions = Positions::of(text, 1);
         let documents = match Document::read_all::<Granit<'_>>(text) {
             Ok(documents) => documents,
-            Err(_) if is_template(text) => {
-                self.add_lines(text);
+            Err(error) if is_template(text, error.offset) => {
+                self.add_lines(file, text, &positions);
                 return Ok(());
             }
-            Err(error) => {
-                let before = &text[..text.floor_char_boundary(error.offset)];
-                let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-                let line = before.matches('\n').count() + 1;
-                return Err(at(line, column, Refusal::Syntax(error.message)));
-            }
+            Err(error) => return Err(located(positions.at(error.offset), Refusal::Syntax(error.message))),
         };
         for (number, document) in documents.iter().enumerate() {
             if request.scope.has_document(number) {
-                for image in images_of(document) {
-                    if request.scope.has(&image.owner) && self.images.len() <= MOST_LISTED {
-                        self.add(document, &image);
-                    }
+                for image in images_of(document).iter().filter(|image| request.scope.has(&image.owner)) {
+                    let start = document.node(image.node()).bytes.start;
+                    self.add(document, image, &format!("{file}:{}", positions.at(start)));
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, document: &Document<'_>, image: &Image<'_>) {
+    fn add(&mut self, document: &Document<'_>, image: &Image<'_>, place: &str) {
         self.names.extend(image.name.map(ToOwned::to_owned));
         self.repositories.extend(image.repository(document).map(|own| own.repository()));
         let text = match image.place {
             Place::Absent(_) => "no image key".to_owned(),
             _ => image.text(document),
         };
-        self.images.push(format!("{image} ({text})"));
+        self.images.push(format!("{place} {image} ({text})"));
     }
 
-    fn add_lines(&mut self, template: &str) {
-        for line in image_lines(template).into_iter().take(MOST_LISTED) {
+    fn add_lines(&mut self, file: &str, template: &str, positions: &Positions<'_>) {
+        for line in image_lines(template) {
             self.names.extend(line.name.map(ToOwned::to_owned));
             self.repositories.extend(line.repository().map(|own| own.repository()));
-            self.images.push(format!("{} ({})", line.name.unwrap_or("image"), line.value));
+            let position = positions.at(line.bytes.start);
+            self.images.push(format!("{file}:{position} {} ({})", line.name.unwrap_or("image"), line.value));
         }
     }
 

@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use image_reference::ImageReference;
 use step::{Failure, FailureKind, ResultExt};
 
-use crate::images::{Image, Place, images_of};
-use crate::patch::{Change, changes_of};
+use crate::finder::images_of;
+use crate::images::{Image, Part, Place};
+use crate::patch::Change;
+use crate::piece::changes_of;
+use crate::position::Positions;
+use crate::shared::other_places;
 use crate::verify::{Edit, spliced, verify};
-use crate::yaml::scalar::Splice;
+use crate::yaml::scalar::{self, Splice};
 use crate::yaml::{Document, Granit, NodeId};
 
 /// What changed between the two states.
@@ -41,8 +45,17 @@ pub fn compare(before: &Path, after: &Path) -> Result<Answer, Failure> {
     if before.is_dir() && after.is_dir() {
         let names: BTreeSet<PathBuf> = files_in(before)?.union(&files_in(after)?).cloned().collect();
         for name in names {
-            let shown = after.join(&name).display().to_string();
-            answer.compare_files(&before.join(&name), &after.join(&name), &shown)?;
+            let (before, after) = (before.join(&name), after.join(&name));
+            let shown = after.display().to_string();
+            let other = |what: &str| Other { file: shown.clone(), line: 1, what: what.to_owned() };
+            match (before.exists(), after.exists()) {
+                _ if before.is_symlink() || after.is_symlink() => {
+                    answer.compare_links(&before, &after, shown);
+                }
+                (false, true) => answer.others.push(other("a new file")),
+                (true, false) => answer.others.push(other("the file was removed")),
+                _ => answer.compare_files(&before, &after, &shown)?,
+            }
         }
     } else {
         answer.compare_files(before, after, &after.display().to_string())?;
@@ -76,17 +89,16 @@ impl Answer {
         self.others.is_empty()
     }
 
+    /// What a link points to may be anywhere; the link itself is what a repository holds.
+    fn compare_links(&mut self, before: &Path, after: &Path, name: String) {
+        match (fs::read_link(before), fs::read_link(after)) {
+            (Ok(before), Ok(after)) if before == after => self.unchanged.push(name),
+            _ => self.others.push(Other { file: name, line: 1, what: "a symbolic link".to_owned() }),
+        }
+    }
+
     fn compare_files(&mut self, before: &Path, after: &Path, name: &str) -> Result<(), Failure> {
         let other = |line: usize, what: &str| Other { file: name.to_owned(), line, what: what.to_owned() };
-        let appeared = match (before.exists(), after.exists()) {
-            (false, true) => Some("a new file"),
-            (true, false) => Some("the file was removed"),
-            _ => None,
-        };
-        if let Some(what) = appeared {
-            self.others.push(other(1, what));
-            return Ok(());
-        }
         let read = |path: &Path| {
             let shown = path.display().to_string();
             fs::read(path).or_fail_with(FailureKind::Input, move || format!("can't read {shown}"))
@@ -106,55 +118,88 @@ impl Answer {
     fn compare_texts(&mut self, name: &str, before: &str, after: &str) {
         let documents = Document::read_all::<Granit<'_>>(before).unwrap_or_default();
         let now = Document::read_all::<Granit<'_>>(after).unwrap_or_default();
-        let edits = image_edits(&documents, &now);
-        let expected = spliced(before, &edits);
+        let (edits, repeated) = image_edits(&documents, &now);
+        let expected = spliced(before, edits.iter().map(|edit| &edit.splice));
+        let mut other = |line: usize, what: String| {
+            self.others.push(Other { file: name.to_owned(), line: line + 1, what });
+        };
         if expected != after {
             let line = expected.lines().zip(after.lines()).position(|(expected, after)| expected != after);
             let line = line.unwrap_or_else(|| expected.lines().count().min(after.lines().count()));
-            let what = after.lines().nth(line).unwrap_or("the end of the file").trim().to_owned();
-            self.others.push(Other { file: name.to_owned(), line: line + 1, what });
+            other(line, after.lines().nth(line).unwrap_or("the end of the file").trim().to_owned());
         } else if let Err(refusal) = verify(before, &documents, after, &edits) {
-            self.others.push(Other { file: name.to_owned(), line: 1, what: refusal.to_string() });
+            other(0, refusal.to_string());
+        } else {
+            for Repeated { offset, path } in repeated {
+                let line = Positions::of(after, 0).at(offset).line;
+                other(line, format!("{path}, which repeats an image by an alias"));
+            }
         }
-        let changes = changes_of(before, 1, 0, 0, &documents, edits);
+        let changes = changes_of(&Positions::of(before, 1), &documents, edits);
         self.images.extend(changes.into_iter().map(|change| (name.to_owned(), change)));
     }
 }
 
+/// A place that is not an image, whose value changes because an alias repeats an image there.
+struct Repeated {
+    offset: usize,
+    path: String,
+}
+
 /// The images that differ, as edits of the earlier state.
-fn image_edits(before: &[Document<'_>], after: &[Document<'_>]) -> Vec<Edit> {
-    let mut edits = Vec::new();
+fn image_edits(before: &[Document<'_>], after: &[Document<'_>]) -> (Vec<Edit>, Vec<Repeated>) {
+    let (mut edits, mut repeated) = (Vec::new(), Vec::new());
     for (number, (before, after)) in before.iter().zip(after).enumerate() {
         for (image, now) in images_of(before).iter().zip(&images_of(after)) {
             for (node, new) in scalars(image).into_iter().zip(scalars(now)) {
                 let differs = before.source(node) != after.source(new);
                 let value = after.text_of(new).filter(|_| differs && node == new && is_sound(now, after));
-                if let Some(value) = value {
-                    let splice =
-                        Splice { bytes: before.node(node).bytes.clone(), text: after.source(new).to_owned() };
-                    let places = vec![before.ordinals(node)];
-                    let value = value.trim_end_matches('\n').to_owned();
-                    edits.push(Edit { document: number, node, value, splice, places });
+                let Some(value) = value.map(|value| value.trim_end_matches('\n').to_owned()) else {
+                    continue;
+                };
+                let Some(splice) = splice(before, after, node, &value) else { continue };
+                let mut places = vec![before.ordinals(node)];
+                for (path, ordinals) in other_places(before, node) {
+                    if path.rsplit('.').next() != before.path(node).rsplit('.').next() {
+                        repeated.push(Repeated { offset: after.node(new).bytes.start, path });
+                    }
+                    places.push(ordinals);
                 }
+                edits.push(Edit { document: number, node, value, splice, places });
             }
         }
     }
     edits.sort_by_key(|edit| (edit.document, edit.splice.bytes.start));
     edits.dedup_by_key(|edit| (edit.document, edit.node));
-    edits
+    (edits, repeated)
+}
+
+/// What was done to a scalar. One that was absent is taken for filled in as this program does it.
+fn splice(before: &Document<'_>, after: &Document<'_>, node: NodeId, value: &str) -> Option<Splice> {
+    let bytes = before.node(node).bytes.clone();
+    if bytes.is_empty() {
+        return scalar::replace(before, node, value).ok();
+    }
+    Some(Splice { bytes, text: after.source(node).to_owned() })
 }
 
 fn scalars(image: &Image<'_>) -> Vec<NodeId> {
     match &image.place {
-        Place::Whole(node) => vec![*node],
-        Place::Parts(parts) => {
-            [parts.registry, parts.repository, parts.tag, parts.digest].into_iter().flatten().collect()
-        }
+        Place::Whole(node) | Place::Part(node, _) => vec![*node],
+        Place::Parts(parts) => parts.scalars().collect(),
         Place::Absent(_) => Vec::new(),
     }
 }
 
-/// Whether what the image says now is a reference.
+/// Whether what the image says now is a reference, or a part of one.
 fn is_sound(image: &Image<'_>, document: &Document<'_>) -> bool {
-    image.text(document).parse::<ImageReference>().is_ok()
+    let text = image.text(document);
+    let text = text.trim_end_matches('\n');
+    let reference = match image.place {
+        Place::Part(_, Part::Tag) => format!("image:{text}"),
+        Place::Part(_, Part::Digest) => format!("image@{text}"),
+        Place::Part(_, Part::Sha) => format!("image@sha256:{text}"),
+        _ => text.to_owned(),
+    };
+    reference.parse::<ImageReference>().is_ok()
 }

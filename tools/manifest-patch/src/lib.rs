@@ -7,10 +7,16 @@
 pub mod cli;
 pub mod explain;
 pub mod expression;
+pub mod finder;
 pub mod gate;
 pub mod images;
+pub mod markers;
+pub mod parallel;
 pub mod patch;
 pub mod path;
+pub mod piece;
+pub mod position;
+pub mod prefilter;
 pub mod refusal;
 pub mod replace;
 pub mod report;

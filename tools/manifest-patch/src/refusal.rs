@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde_json::json;
 use step::{Failure, FailureKind};
 
+use crate::position::Position;
 use crate::yaml::scalar::Unwritable;
 
 /// Why a value is not changed.
@@ -60,6 +62,31 @@ impl Refusal {
         }
     }
 
+    /// The `refusal.type` of `--output json`.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "notUtf8",
+            Self::Syntax(_) => "notYaml",
+            Self::Unwritable(unwritable) => match unwritable {
+                Unwritable::SeveralLines => "severalLines",
+                Unwritable::Block => "blockScalar",
+                Unwritable::Tag(_) => "tag",
+                Unwritable::Alias(_) => "alias",
+                Unwritable::Collection(_) => "collection",
+                Unwritable::NoPlace => "noPlace",
+            },
+            Self::Shared(_) => "shared",
+            Self::Merged(_) => "merged",
+            Self::DuplicateKey { .. } => "duplicateKey",
+            Self::NoKeyFor(_) => "noKey",
+            Self::Stale(_) => "stale",
+            Self::Conflict(..) => "conflict",
+            Self::Template => "template",
+            Self::SecondReader(_) => "secondReader",
+            Self::Verification(_) => "verification",
+        }
+    }
+
     fn hint(&self) -> &'static str {
         match self {
             Self::NotUtf8 => "manifests are UTF-8; convert the file first, e.g. with iconv",
@@ -86,17 +113,15 @@ impl Refusal {
 pub struct Located {
     /// The file, as it was given.
     pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
+    /// Where in it.
+    pub position: Position,
     /// What is wrong there.
     pub refusal: Refusal,
 }
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.refusal)
+        write!(f, "{}:{}: {}", self.file, self.position, self.refusal)
     }
 }
 
@@ -105,6 +130,15 @@ impl std::error::Error for Located {}
 impl From<Located> for Failure {
     fn from(located: Located) -> Self {
         let (kind, hint) = (located.refusal.kind(), located.refusal.hint());
-        Self::new(kind, located).hint(hint)
+        let mut proof = json!({
+            "type": located.refusal.name(),
+            "file": located.file,
+            "line": located.position.line,
+            "column": located.position.column,
+        });
+        if let Refusal::Shared(places) = &located.refusal {
+            proof["places"] = json!(places);
+        }
+        Self::new(kind, located).hint(hint).with("refusal", proof)
     }
 }

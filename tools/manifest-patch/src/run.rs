@@ -1,7 +1,8 @@
 //! One run: read, patch, decide whether everything asked for was found, write or print.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
@@ -9,6 +10,7 @@ use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
 use crate::explain;
 use crate::gate::{self, Other};
 use crate::patch::{Change, Hit, Outcome, Request, Source, patch_all};
+use crate::position::Position;
 use crate::replace::{Replacement, replace_all};
 use crate::report;
 use crate::select::{Target, Where};
@@ -53,8 +55,8 @@ pub struct Job {
     pub diff: bool,
     /// How the result is told.
     pub format: Format,
-    /// The most threads to use.
-    pub jobs: usize,
+    /// The most threads to use; without it, one a processor.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 /// A file before and after.
@@ -124,7 +126,7 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
         patched.map(|(source, outcome)| place(source, outcome, job)).collect::<Result<Vec<_>, _>>()?;
     for file in &patched {
         for change in &file.outcome.changes {
-            let place = format!("{}:{}:{}", file.source.name, change.line, change.column);
+            let place = format!("{}:{}", file.source.name, change.position);
             io.console.detail(format!("{place}: {} {} -> {}", change.path, change.old, change.new));
         }
     }
@@ -152,7 +154,7 @@ pub fn verify(before: &Path, after: &Path, format: Format, io: &mut Io) -> Resul
         }
         Format::Text => {
             for (file, change) in &answer.images {
-                let Change { line, path, old, new, .. } = change;
+                let Change { position: Position { line, .. }, path, old, new, .. } = change;
                 io.out.line(format!("image {file}:{line} {path} {old} -> {new}"))?;
             }
             for Other { file, line, what } in &answer.others {
@@ -213,7 +215,7 @@ fn place(source: Source, outcome: Outcome, job: &Job) -> Result<Patched, Failure
         Destination::InPlace => (Some(PathBuf::from(&source.name)), Before::Source),
         Destination::File(to) => {
             let before = match fs::read(to) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Before::Nothing,
+                Err(error) if error.kind() == ErrorKind::NotFound => Before::Nothing,
                 content => Before::Other(
                     content.or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?,
                 ),
@@ -234,9 +236,13 @@ fn write(patched: &[Patched]) -> Result<(), Failure> {
         })
         .collect();
     replace_all(&replacements).map_err(|(path, error)| {
-        Failure::new(FailureKind::Output, error)
-            .context(format!("can't write {}", path.display()))
-            .hint("all files are as they were")
+        let hint = match error.kind() {
+            ErrorKind::ResourceBusy => {
+                "a mounted file can't be replaced: mount its directory; all files are as they were"
+            }
+            _ => "all files are as they were",
+        };
+        Failure::new(FailureKind::Output, error).context(format!("can't write {}", path.display())).hint(hint)
     })
 }
 

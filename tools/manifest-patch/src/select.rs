@@ -4,7 +4,7 @@ use std::fmt;
 
 use image_reference::ImageReference;
 
-use crate::images::{Image, Owner, Parts, Place, Role};
+use crate::images::{Image, Owner, Part, Parts, Place, Role};
 use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::yaml::{Document, NodeId};
@@ -58,10 +58,10 @@ impl Scope {
     }
 
     /// Whether an object is meant.
-    pub fn has(&self, owner: &Owner) -> bool {
+    pub fn has(&self, owner: &Owner<'_>) -> bool {
         let kind =
-            self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.eq_ignore_ascii_case(&owner.kind));
-        kind && (self.names.is_empty() || self.names.contains(&owner.name))
+            self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.eq_ignore_ascii_case(owner.kind));
+        kind && (self.names.is_empty() || self.names.iter().any(|name| name == owner.name))
     }
 }
 
@@ -118,7 +118,11 @@ impl Value {
         place: &Place,
     ) -> Result<Vec<(NodeId, String)>, (NodeId, Refusal)> {
         match (self, place) {
-            (Self::Text(text), Place::Whole(node)) => Ok(vec![(*node, text.clone())]),
+            (Self::Text(text), Place::Whole(node) | Place::Part(node, _)) => Ok(vec![(*node, text.clone())]),
+            (Self::Image(reference), Place::Part(node, part)) => {
+                let value = part.of(reference).ok_or((*node, Refusal::Stale(part.name())))?;
+                Ok(vec![(*node, value)])
+            }
             (Self::Image(reference), Place::Whole(node)) => Ok(vec![(*node, reference.to_string())]),
             (Self::Image(reference), Place::Parts(parts)) => in_parts(document, reference, parts),
             (Self::Text(_), Place::Parts(parts)) => {
@@ -136,9 +140,6 @@ fn in_parts(
     reference: &ImageReference,
     parts: &Parts,
 ) -> Result<Vec<(NodeId, String)>, (NodeId, Refusal)> {
-    if let Some((node, part, name)) = single(reference, parts) {
-        return part.map(|part| vec![(node, part)]).ok_or((node, Refusal::Stale(name)));
-    }
     let mut changes = Vec::new();
     let text = |node: NodeId| document.text_of(node).unwrap_or_default();
     let image = Image { owner: Owner::default(), role: Role::Field, name: None, place: Place::Parts(*parts) };
@@ -156,15 +157,18 @@ fn in_parts(
             changes.push((repository, reference.repository()));
         }
     }
-    match (reference.digest(), parts.digest) {
-        (Some(digest), Some(node)) => changes.push((node, digest.to_owned())),
-        (None, Some(node)) if !text(node).is_empty() => return Err((node, Refusal::Stale("digest"))),
-        _ => {}
+    for (node, part) in [(parts.digest, Part::Digest), (parts.sha, Part::Sha)] {
+        match (part.of(reference), node) {
+            (Some(digest), Some(node)) => changes.push((node, digest)),
+            (None, Some(node)) if !text(node).is_empty() => return Err((node, Refusal::Stale(part.name()))),
+            _ => {}
+        }
     }
+    let has_digest = parts.digest.or(parts.sha).is_some();
     match (reference.tag(), parts.tag) {
         (Some(tag), Some(node)) => {
             // Without a key for it, the digest follows the tag if it did so before.
-            let pinned = parts.digest.is_none() && text(node).contains('@');
+            let pinned = !has_digest && text(node).contains('@');
             match reference.digest().filter(|_| pinned) {
                 Some(digest) => changes.push((node, format!("{tag}@{digest}"))),
                 None if pinned => return Err((node, Refusal::Stale("digest"))),
@@ -172,26 +176,10 @@ fn in_parts(
             }
         }
         (None, Some(node)) if !text(node).is_empty() => return Err((node, Refusal::Stale("tag"))),
-        (Some(_), None) if parts.digest.is_none() || reference.digest().is_none() => {
+        (Some(_), None) if !has_digest || reference.digest().is_none() => {
             return Err((anchor, Refusal::NoKeyFor("tag")));
         }
         _ => {}
     }
     Ok(changes)
-}
-
-/// The scalar, where a path names just one part of an image, and what the reference has for it.
-fn single(reference: &ImageReference, parts: &Parts) -> Option<(NodeId, Option<String>, &'static str)> {
-    match *parts {
-        Parts { tag: Some(node), repository: None, digest: None, called: None, .. } => {
-            Some((node, reference.tag().map(ToOwned::to_owned), "tag"))
-        }
-        Parts { digest: Some(node), repository: None, tag: None, called: None, .. } => {
-            Some((node, reference.digest().map(ToOwned::to_owned), "digest"))
-        }
-        Parts { repository: Some(node), tag: None, digest: None, called: None, .. } => {
-            Some((node, Some(reference.repository()), "repository"))
-        }
-        _ => None,
-    }
 }

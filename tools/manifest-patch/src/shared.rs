@@ -9,7 +9,7 @@ const MOST_PLACES: usize = 64;
 /// ordinals from the root.
 pub fn other_places(document: &Document<'_>, node: NodeId) -> Vec<(String, Vec<usize>)> {
     let mut places = Vec::new();
-    if document.nodes().iter().any(|node| matches!(node.content, Content::Alias(_))) {
+    if !document.aliases().is_empty() {
         collect(document, node, "", &[], 0, &mut places);
     }
     places
@@ -29,9 +29,8 @@ fn collect(
         let Some(anchor) = document.node(outer).properties.anchor else { continue };
         let inside = path.strip_prefix(document.path(outer).as_str()).unwrap_or(&path);
         let inside_ordinals = &ordinals[document.ordinals(outer).len()..];
-        for (alias, _) in
-            document.nodes().iter().enumerate().filter(|(_, node)| node.content == Content::Alias(anchor))
-        {
+        let own = |alias: &NodeId| document.node(*alias).content == Content::Alias(anchor);
+        for alias in document.aliases().iter().copied().filter(own) {
             if places.len() >= MOST_PLACES || depth >= MOST_PLACES {
                 return;
             }

@@ -1,16 +1,19 @@
 //! Templates that are not YAML: image lines found by their look.
 //!
 //! Where `{{ }}` stands on lines of its own or inside a value, no parser can say what the document
-//! means. Lines that say `image: …` are edited all the same, and nothing but the bytes can be
-//! checked: every such change says so.
+//! means. Lines that say `image: …` are edited all the same, and nothing but the bytes and the look of
+//! the lines can be checked: every such change says so.
 
 use std::ops::Range;
 
 use image_reference::ImageReference;
 
 use crate::images::{Owner, repository_of};
+use crate::refusal::Refusal;
 use crate::select::{Target, Value, Where};
+use crate::verify;
 use crate::yaml::plain::stays_a_string;
+use crate::yaml::scalar::Splice;
 
 /// The checks that an edit of a template passes.
 pub const CHECKS: [&str; 1] = ["bytes"];
@@ -27,9 +30,37 @@ pub struct ImageLine<'a> {
     quote: Option<char>,
 }
 
-/// Whether a text that is not YAML looks like a template of it.
-pub fn is_template(text: &str) -> bool {
-    ["{{", "<%", "${", ": @", ": %"].iter().any(|mark| text.contains(mark))
+/// Whether a text that is not YAML, as the parser found at this byte, looks like a template of it.
+///
+/// What also stands in shell scripts and formats, and so in many a manifest's block scalars, counts
+/// only where the parser stopped.
+pub fn is_template(text: &str, error: usize) -> bool {
+    let error = text.floor_char_boundary(error);
+    let line = text[..error].rfind('\n').map_or(0, |before| before + 1);
+    let line = text[line..].lines().next().unwrap_or_default();
+    ["{{", "<%"].iter().any(|mark| text.contains(mark))
+        || ["${", ": @", ": %"].iter().any(|mark| line.contains(mark))
+}
+
+/// Checks edits of image lines, each given with the line's number among them and its new value: the
+/// other bytes stay, and the same lines are found again, with the new values.
+pub fn verify(before: &str, edits: &[(usize, String, Splice)]) -> Result<(), Refusal> {
+    let splices = || edits.iter().map(|(_, _, splice)| splice);
+    let after = verify::spliced(before, splices());
+    verify::bytes(before, &after, splices()).map_err(Refusal::Verification)?;
+    let mut meant = image_lines(before);
+    for (line, value, _) in edits {
+        meant[*line].value = value;
+    }
+    let same = |(meant, read): (&ImageLine<'_>, &ImageLine<'_>)| {
+        (meant.value, meant.name, meant.quote) == (read.value, read.name, read.quote)
+    };
+    let read = image_lines(&after);
+    if meant.len() == read.len() && meant.iter().zip(&read).all(same) {
+        Ok(())
+    } else {
+        Err(Refusal::Verification("the lines say something else than the new values".to_owned()))
+    }
 }
 
 impl ImageLine<'_> {
@@ -84,9 +115,9 @@ pub fn image_lines(text: &str) -> Vec<ImageLine<'_>> {
 }
 
 /// The object that a template makes, as far as its lines say.
-pub fn owner(text: &str) -> Owner {
+pub fn owner(text: &str) -> Owner<'_> {
     let entries = entries(text);
-    let value = |entry: &Entry<'_>| scalar(text, &entry.value).map(|(_, value, _)| value.to_owned());
+    let value = |entry: &Entry<'_>| scalar(text, &entry.value).map(|(_, value, _)| value);
     let top = |key: &str| entries.iter().position(|entry| entry.column == 0 && entry.key == key);
     let kind = top("kind").and_then(|position| value(&entries[position]));
     let name = top("metadata").and_then(|position| {

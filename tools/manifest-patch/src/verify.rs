@@ -30,12 +30,11 @@ pub struct Edit {
     pub places: Vec<Vec<usize>>,
 }
 
-/// The text with all edits made, which are in the order of their bytes and don't overlap.
-pub fn spliced(text: &str, edits: &[Edit]) -> String {
-    let mut out =
-        String::with_capacity(text.len() + edits.iter().map(|edit| edit.splice.text.len()).sum::<usize>());
+/// The text with bytes replaced; the splices are in the order of their bytes and don't overlap.
+pub fn spliced<'s>(text: &str, splices: impl IntoIterator<Item = &'s Splice>) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
     let mut at = 0;
-    for Edit { splice, .. } in edits {
+    for splice in splices {
         out.push_str(&text[at..splice.bytes.start]);
         out.push_str(&splice.text);
         at = splice.bytes.end;
@@ -44,17 +43,23 @@ pub fn spliced(text: &str, edits: &[Edit]) -> String {
     out
 }
 
-/// Compares the text before and after. `documents` are those of `before`.
+/// Compares the text before and after. `documents` are those of `before`; the edits are in the order
+/// of their bytes.
 pub fn verify(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]) -> Result<(), Refusal> {
     let failed = |what: String| Refusal::Verification(what);
-    bytes(before, after, edits).map_err(failed)?;
+    bytes(before, after, edits.iter().map(|edit| &edit.splice)).map_err(failed)?;
     events(documents, after, edits).map_err(failed)?;
     meaning(before, documents, after, edits)
 }
 
-fn bytes(before: &str, after: &str, edits: &[Edit]) -> Result<(), String> {
+/// Whether the texts are the same but for the splices.
+pub fn bytes<'s>(
+    before: &str,
+    after: &str,
+    splices: impl IntoIterator<Item = &'s Splice>,
+) -> Result<(), String> {
     let (mut rest_before, mut rest_after, mut at) = (before, after, 0);
-    for Edit { splice, .. } in edits {
+    for splice in splices {
         let untouched = splice.bytes.start.checked_sub(at).ok_or("edits overlap")?;
         let (same, tail) = rest_before.split_at_checked(untouched).ok_or("an edit is outside the text")?;
         rest_after = rest_after.strip_prefix(same).ok_or("bytes in front of an edit differ")?;
@@ -71,16 +76,19 @@ fn events(documents: &[Document<'_>], after: &str, edits: &[Edit]) -> Result<(),
     if edited.len() != documents.len() {
         return Err("the number of documents changed".to_owned());
     }
+    let mut rest = edits;
     for (number, (before, after)) in documents.iter().zip(&edited).enumerate() {
-        let edits: Vec<&Edit> = edits.iter().filter(|edit| edit.document == number).collect();
-        same_nodes(before, after, &edits)
+        let own = rest.partition_point(|edit| edit.document == number);
+        let (own, others) = rest.split_at(own);
+        rest = others;
+        same_nodes(before, after, own)
             .ok_or_else(|| "the parser reads something else than the new values".to_owned())?;
     }
     Ok(())
 }
 
 /// Whether the nodes are the same but for the edited ones; an edited node is a scalar afterwards.
-fn same_nodes(before: &Document<'_>, after: &Document<'_>, edits: &[&Edit]) -> Option<()> {
+fn same_nodes(before: &Document<'_>, after: &Document<'_>, edits: &[Edit]) -> Option<()> {
     // Where each node went, to compare what holds it.
     let mut moved = vec![usize::MAX; before.nodes().len()];
     let (mut old, mut new, mut next_edit) = (0, 0, 0);

@@ -139,7 +139,7 @@ fn the_yaml_test_suite() {
                     ..Default::default()
                 };
                 let source = manifest_patch::patch::Source { name: path, bytes: text.clone().into_bytes() };
-                match manifest_patch::patch::patch_all(&[source], &one, 1) {
+                match manifest_patch::patch::patch_all(&[source], &one, None) {
                     Ok(outcomes) => edited += outcomes[0].changes.len(),
                     // Caught before it was written, though it should have been foreseen.
                     Err(located) if matches!(located.refusal, Refusal::Verification(_)) => {

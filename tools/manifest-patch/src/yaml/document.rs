@@ -39,6 +39,8 @@ pub struct Node<'a> {
     /// The node after its last descendant.
     pub end: NodeId,
     parent: Option<NodeId>,
+    /// Its place among what its parent holds directly; keys and values of a mapping count in turns.
+    position: usize,
 }
 
 /// A document: its nodes in the order they are written, the root first.
@@ -47,6 +49,7 @@ pub struct Document<'a> {
     /// The text that the nodes' bytes count in; it may hold other documents too.
     pub text: &'a str,
     nodes: Vec<Node<'a>>,
+    aliases: Vec<NodeId>,
 }
 
 impl<'a> Document<'a> {
@@ -59,9 +62,9 @@ impl<'a> Document<'a> {
             match event {
                 Event::DocumentStart => builder = Builder::default(),
                 Event::DocumentEnd => {
-                    let nodes = std::mem::take(&mut builder).nodes;
+                    let Builder { nodes, aliases, .. } = std::mem::take(&mut builder);
                     if !nodes.is_empty() {
-                        documents.push(Self { text, nodes });
+                        documents.push(Self { text, nodes, aliases });
                     }
                 }
                 event => builder.take(event, bytes),
@@ -76,6 +79,11 @@ impl<'a> Document<'a> {
     /// All nodes, in the order they are written.
     pub fn nodes(&self) -> &[Node<'a>] {
         &self.nodes
+    }
+
+    /// The aliases, in the order they are written.
+    pub fn aliases(&self) -> &[NodeId] {
+        &self.aliases
     }
 
     /// A node.
@@ -125,8 +133,12 @@ impl<'a> Document<'a> {
 
     /// The key that a value of a mapping stands under.
     pub fn key_of(&self, value: NodeId) -> Option<&str> {
-        let (key, _) = self.entries(self.parent(value)?).find(|&(_, own)| own == value)?;
-        self.text_of(key)
+        let parent = self.parent(value)?;
+        let is_value =
+            matches!(self.nodes[parent].content, Content::Mapping) && self.nodes[value].position % 2 == 1;
+        // A key that is no scalar has nodes inside.
+        let key = self.ancestry(value - 1).find(|&node| self.parent(node) == Some(parent))?;
+        self.text_of(key).filter(|_| is_value)
     }
 
     /// The text of a scalar.
@@ -153,15 +165,11 @@ impl<'a> Document<'a> {
         rest.trim_start().strip_prefix('#')
     }
 
-    /// Whether the node stands inside `{}` or `[]`.
-    pub fn in_flow(&self, id: NodeId) -> bool {
-        self.ancestry(id).skip(1).any(|outer| self.is_flow_collection(outer))
-    }
-
-    /// Whether the node is written `{…}` or `[…]`.
-    pub fn is_flow_collection(&self, id: NodeId) -> bool {
-        matches!(self.nodes[id].content, Content::Sequence | Content::Mapping)
-            && self.text[self.nodes[id].bytes.start..].starts_with(['{', '['])
+    /// The document's text, to the end of the line that its last node ends on.
+    pub fn source_and_comment(&self) -> &'a str {
+        let Range { start, end } = self.nodes[Self::ROOT].bytes;
+        let behind = self.text[end..].find('\n').map_or(self.text.len(), |line| end + line);
+        &self.text[start..behind]
     }
 
     /// Where the node stands in what holds it, counted in items or entries, from the root inwards.
@@ -169,9 +177,8 @@ impl<'a> Document<'a> {
         let mut ordinals: Vec<usize> = self
             .ancestry(id)
             .filter_map(|node| {
-                let parent = self.parent(node)?;
-                let position = self.children(parent).position(|child| child == node)?;
-                let mapping = matches!(self.nodes[parent].content, Content::Mapping);
+                let mapping = matches!(self.nodes[self.parent(node)?].content, Content::Mapping);
+                let position = self.nodes[node].position;
                 Some(if mapping { position / 2 } else { position })
             })
             .collect();
@@ -187,11 +194,9 @@ impl<'a> Document<'a> {
         for (position, pair) in steps.windows(2).enumerate() {
             let &[parent, child] = pair else { continue };
             if matches!(self.nodes[parent].content, Content::Mapping) {
-                let key = self.entries(parent).find(|&(_, value)| value == child);
-                let key = key.and_then(|(key, _)| self.text_of(key)).unwrap_or("?");
-                write_key(&mut path, key);
+                write_key(&mut path, self.key_of(child).unwrap_or("?"));
             } else {
-                let index = self.children(parent).position(|item| item == child).unwrap_or_default();
+                let index = self.nodes[child].position;
                 let dot = if position == 0 { "." } else { "" };
                 // Writing to a string can't fail.
                 let _ = write!(path, "{dot}[{index}]");
@@ -216,7 +221,9 @@ fn write_key(path: &mut String, key: &str) {
 #[derive(Default)]
 struct Builder<'a> {
     nodes: Vec<Node<'a>>,
-    open: Vec<NodeId>,
+    aliases: Vec<NodeId>,
+    /// The collections that the next node is inside of, and how many nodes each holds directly so far.
+    open: Vec<(NodeId, usize)>,
 }
 
 impl<'a> Builder<'a> {
@@ -226,18 +233,19 @@ impl<'a> Builder<'a> {
                 self.push(Content::Scalar { value, style }, properties, bytes);
             }
             Event::Alias(anchor) => {
-                self.push(Content::Alias(anchor), Properties::default(), bytes);
+                let id = self.push(Content::Alias(anchor), Properties::default(), bytes);
+                self.aliases.push(id);
             }
             Event::SequenceStart(properties) => {
                 let id = self.push(Content::Sequence, properties, bytes);
-                self.open.push(id);
+                self.open.push((id, 0));
             }
             Event::MappingStart(properties) => {
                 let id = self.push(Content::Mapping, properties, bytes);
-                self.open.push(id);
+                self.open.push((id, 0));
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(id) = self.open.pop() {
+                if let Some((id, _)) = self.open.pop() {
                     let end = self.nodes.len();
                     self.nodes[id].end = end;
                     self.nodes[id].bytes.end = bytes.end;
@@ -249,8 +257,14 @@ impl<'a> Builder<'a> {
 
     fn push(&mut self, content: Content<'a>, properties: Properties, bytes: Range<usize>) -> NodeId {
         let id = self.nodes.len();
-        let parent = self.open.last().copied();
-        self.nodes.push(Node { content, properties, bytes, end: id + 1, parent });
+        let (parent, position) = match self.open.last_mut() {
+            Some((parent, count)) => {
+                *count += 1;
+                (Some(*parent), *count - 1)
+            }
+            None => (None, 0),
+        };
+        self.nodes.push(Node { content, properties, bytes, end: id + 1, parent, position });
         id
     }
 }

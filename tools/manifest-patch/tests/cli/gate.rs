@@ -40,6 +40,49 @@ fn nothing_else_may() {
 }
 
 #[test]
+fn what_the_tool_itself_changes_passes() {
+    for (text, arguments) in [
+        (DEPLOYMENT, &["app=other.test/app:3"][..]),
+        ("image: {repository: app, tag: , digest: ''}\n", &["--image", "app:1.10"]),
+        ("image:\n  repository: app\n  tag:\n", &["--image", "app:2"]),
+        ("containers:\n- name: a\n  image:\n", &["a=app:2"]),
+        ("containers:\n- name: a\n  image: >-\n    app:1\n", &["a=app:2"]),
+        ("x: &i app:1\ncontainers:\n- {name: a, image: *i}\n", &["--break-alias", "a=app:2"]),
+        ("containers:\n- &x {name: a, image: app:1}\n- *x\n", &["--allow-shared", "a=app:2"]),
+        ("kind: Kustomization\nimages:\n- name: app\n  newName: b\n  newTag: V1\n", &["app=c:2"]),
+        ("data:\n  TAG: v1 # {\"$imagepolicy\": \"a:b:tag\"}\n", &["--policy", "a:b", "--image", "any:V2-B"]),
+        ("# one\n---\nkind: Pod\n---\n{containers: [{name: a, image: app}]}", &["a=app:2"]),
+    ] {
+        let place = Place::with("before.yml", text);
+        place.write("after.yml", text);
+        place.run(&[&["-i", "after.yml"], arguments].concat()).success();
+        assert_ne!(place.read("after.yml"), text);
+        let run = place.run(&["verify", "before.yml", "after.yml"]);
+        assert_eq!(run.get_output().status.code(), Some(0), "{}", stdout(&run));
+        assert!(stdout(&run).lines().all(|line| line.starts_with("image after.yml:")), "{}", stdout(&run));
+        assert!(stdout(&run).lines().count() > 0);
+    }
+}
+
+#[test]
+fn a_value_that_repeats_an_image_is_not_one() {
+    let text = "containers:\n- name: a\n  image: &i app:1\n  env:\n  - {name: IMAGE, value: *i}\n";
+    let place = Place::with("before.yml", text);
+    place.write("after.yml", &text.replace("app:1", "app:2"));
+    let run = place.run(&["verify", "before.yml", "after.yml"]).code(1);
+    assert!(stdout(&run).contains("other after.yml:3 .containers[0].env[0].value"), "{}", stdout(&run));
+}
+
+#[test]
+fn what_can_not_be_compared_is_an_error() {
+    let place = Place::with("before.yml", DEPLOYMENT);
+    place.run(&["verify", "before.yml", "absent.yml"]).code(2);
+    place.run(&["verify", "absent.yml", "before.yml"]).code(2);
+    std::fs::create_dir(place.path("folder")).unwrap();
+    place.run(&["verify", "before.yml", "folder"]).code(2);
+}
+
+#[test]
 fn directories_are_compared_file_by_file() {
     let place = Place::new();
     for state in ["before", "after"] {
@@ -48,6 +91,9 @@ fn directories_are_compared_file_by_file() {
     }
     place.write("before/sub/d.yml", DEPLOYMENT);
     place.write("after/sub/d.yml", &DEPLOYMENT.replace("app:1 ", "app:2 "));
+    for state in ["before", "after"] {
+        std::os::unix::fs::symlink("nowhere", place.path(state).join("link")).unwrap();
+    }
     place.run(&["verify", "before", "after"]).success();
     place.write("after/new.yml", "kind: Pod\n");
     let run = place.run(&["verify", "before", "after", "-o", "json"]).code(1);

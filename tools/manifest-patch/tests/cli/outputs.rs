@@ -1,8 +1,10 @@
 //! What is printed and what is written.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{DEPLOYMENT, Place, stderr, stdout};
 
@@ -10,6 +12,13 @@ const NEW: [&str; 2] = ["--image", "r.test/team/app:2"];
 
 fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&NEW[..], more].concat()
+}
+
+/// As another program counts it.
+fn sha256(text: &str) -> String {
+    let place = Place::with("text", text);
+    let output = std::process::Command::new("sha256sum").arg(place.path("text")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()[..64].to_owned()
 }
 
 #[test]
@@ -56,9 +65,25 @@ fn json_is_the_proof() {
     assert_eq!(edit["path"], ".spec.template.spec.containers[0].image");
     assert_eq!((edit["line"].as_u64(), edit["column"].as_u64()), (Some(14), Some(16)));
     let start = DEPLOYMENT.find("r.test/team/app:1").unwrap();
-    assert_eq!(edit["byteRange"], serde_json::json!([start, start + "r.test/team/app:1".len()]));
-    assert_eq!(edit["verified"], serde_json::json!(["bytes", "events", "meaning"]));
-    assert_eq!(proof["unchanged"], serde_json::json!(["e.yml"]));
+    assert_eq!(edit["byteRange"], json!([start, start + "r.test/team/app:1".len()]));
+    assert_eq!(edit["verified"], json!(["bytes", "events", "meaning"]));
+    assert_eq!(edit["file"], "d.yml");
+    assert_eq!(
+        (edit["document"].as_u64(), &edit["old"], &edit["new"]),
+        (Some(0), &json!("r.test/team/app:1"), &json!("r.test/team/app:2"))
+    );
+    assert_eq!(proof["edits"].as_array().unwrap().len(), 1);
+    assert_eq!(proof["unchanged"], json!(["e.yml"]));
+    let [d, e] = proof["files"].as_array().unwrap().as_slice() else { panic!("{proof}") };
+    assert_eq!(d["sha256Before"], sha256(DEPLOYMENT));
+    assert_eq!(d["sha256After"], sha256(&place.read("d.yml")));
+    assert_ne!(d["sha256Before"], d["sha256After"]);
+    assert_eq!((&e["sha256Before"], &e["changed"]), (&e["sha256After"], &json!(false)));
+
+    // The proof is enough to make the change.
+    let mut made = DEPLOYMENT.to_owned();
+    made.replace_range(start..start + "r.test/team/app:1".len(), edit["new"].as_str().unwrap());
+    assert_eq!(made, place.read("d.yml"));
 
     let failed = place.run(&["-o", "json", "x=app:2", "d.yml"]).code(2);
     crate::support::assert_schema(&serde_json::from_str(&stdout(&failed)).unwrap());
@@ -81,6 +106,49 @@ fn modes_and_symbolic_links_stay() {
     assert!(place.read("d.yml").contains("app:2"));
     let mode = std::fs::metadata(place.path("d.yml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
+fn a_new_file_is_as_its_template_or_as_the_umask_says() {
+    let place = Place::with("t.yml", DEPLOYMENT);
+    std::fs::set_permissions(place.path("t.yml"), PermissionsExt::from_mode(0o640)).unwrap();
+    let mode = |name: &str| std::fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
+    place.run(&with(&["--template", "t.yml", "--to", "one.yml"])).success();
+    assert_eq!(mode("one.yml"), 0o640);
+    place.pipe(DEPLOYMENT, &with(&["--template", "-", "--to", "two.yml"])).success();
+    std::fs::write(place.path("three"), "").unwrap();
+    assert_eq!(mode("two.yml"), mode("three"));
+}
+
+/// Whatever the moment at which a signal comes, all files are new or none is, and nothing is left behind.
+#[test]
+fn a_signal_leaves_all_files_or_none_changed() {
+    let place = Place::new();
+    let names: Vec<String> = (0..30).map(|number| format!("{number:02}.yml")).collect();
+    let arguments: Vec<&str> = with(&["-i"]).into_iter().chain(names.iter().map(String::as_str)).collect();
+    let write_all = || names.iter().for_each(|name| place.write(name, DEPLOYMENT));
+    write_all();
+    let start = Instant::now();
+    place.run(&arguments).success();
+    let whole = start.elapsed();
+    for moment in 0..24 {
+        write_all();
+        let mut child = place.spawnable(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole * moment / 20);
+        let killed = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        let status = child.wait().unwrap();
+        let new = names.iter().filter(|name| place.read(name) != DEPLOYMENT).count();
+        // Before the tool watches for signals, the system itself ends it by them.
+        let by_signal = status.signal() == Some(15) || status.code() == Some(143);
+        assert!(status.success() || (killed.success() && by_signal), "{status}");
+        // The signal may also come between the last file and the end.
+        assert!(
+            new == names.len() || (new == 0 && !status.success()),
+            "{new} of {} files, {status}",
+            names.len()
+        );
+        assert_eq!(place.files(), names, "{status}");
+    }
 }
 
 #[test]
@@ -116,7 +184,7 @@ fn templates_are_labelled_and_strict_refuses_them() {
     assert_eq!(place.read("d.yml"), chart.replace("app:1", "app:2"));
     let run = place.run(&["-n", "-o", "json", "a=app:3", "d.yml"]).success();
     let proof: Value = serde_json::from_str(&stdout(&run)).unwrap();
-    assert_eq!(proof["edits"][0]["verified"], serde_json::json!(["bytes"]));
+    assert_eq!(proof["edits"][0]["verified"], json!(["bytes"]));
     crate::support::assert_schema(&proof);
 }
 

@@ -1,6 +1,8 @@
 //! What is not changed, and why, with its place.
 
-use crate::support::{Place, stderr, stdout};
+use serde_json::{Value, json};
+
+use crate::support::{DIGEST, Place, assert_schema, stderr, stdout};
 
 fn refused(text: &str, arguments: &[&str]) -> String {
     let place = Place::with("d.yml", text);
@@ -26,6 +28,74 @@ spec:
   - <<: *base
     name: merged
 ";
+
+/// What `--output json` says of a refusal.
+fn typed(text: &[u8], arguments: &[&str]) -> Value {
+    let place = Place::new();
+    std::fs::write(place.path("d.yml"), text).unwrap();
+    let run = place.run(&[&["-i", "-o", "json", "d.yml"], arguments].concat()).code(2);
+    let answer: Value = serde_json::from_str(&stdout(&run)).unwrap();
+    assert_schema(&answer);
+    assert_eq!(std::fs::read(place.path("d.yml")).unwrap(), text);
+    answer["refusal"].clone()
+}
+
+#[test]
+fn every_refusal_has_a_type_a_line_and_a_column() {
+    let container = |image: &str| format!("containers:\n- name: a\n  image: {image}\n");
+    for (text, argument, kind) in [
+        (container("app:1\n# ^\u{0}").as_str(), "a=app:2", "notYaml"),
+        ("containers:\n- name: a\n  image: ^[\n", "a=app:2", "notYaml"),
+        (&container("^app:1\n   more"), "a=app:2", "severalLines"),
+        (&container("|\n    ^app\n    more"), "a=app:2", "blockScalar"),
+        (&container("!!int ^1"), "a=app:2", "tag"),
+        (&format!("x: &i app:1\n{}", container("^*i")), "a=app:2", "alias"),
+        (&container("^[app]"), "a=app:2", "collection"),
+        ("containers:\n- name: a\n  ? image\n^", "a=app:2", "noPlace"),
+        ("containers:\n- &x {name: a, image: ^app:1}\n- *x\n", "a=app:2", "shared"),
+        ("x: &x {image: app:1}\ncontainers:\n- ^{<<: *x, name: a}\n", "a=app:2", "merged"),
+        ("containers:\n- name: a\n  image: app:1\n  ^name: a\n", "a=app:2", "duplicateKey"),
+        ("image: {repository: ^app}\n", "--image=app:2", "noKey"),
+        (&format!("image: {{repository: app, tag: '1', digest: ^'{DIGEST}'}}\n"), "--image=app:2", "stale"),
+        (&container("^app:1  # {{ x }}\n  {{ y }}"), "a=app:2", "template"),
+        (
+            &container(&format!("^app:1\nx: {}{}", "[".repeat(200), "]".repeat(200))),
+            "a=app:2",
+            "secondReader",
+        ),
+    ] {
+        // The mark is where the refusal shall point to.
+        let before = &text[..text.find('^').unwrap()];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        let mut refusal = typed(text.replacen('^', "", 1).as_bytes(), &["--strict", argument]);
+        refusal.as_object_mut().unwrap().remove("places");
+        assert_eq!(
+            refusal,
+            json!({ "type": kind, "file": "d.yml", "line": line, "column": column }),
+            "{text}"
+        );
+    }
+    let shared = typed(b"containers:\n- &x {name: a, image: app:1}\n- *x\n", &["a=app:2"]);
+    assert_eq!(shared["places"], json!([".containers[1].image"]));
+    let conflict = typed(container("app:1").as_bytes(), &["a=app:2", "a=app:3"]);
+    assert_eq!(
+        (&conflict["type"], &conflict["line"], &conflict["column"]),
+        (&json!("conflict"), &json!(3), &json!(10))
+    );
+    let latin = typed(b"x: y\nimage: app:1 # \xe9\n", &["--image", "app:2"]);
+    assert_eq!(latin, json!({ "type": "notUtf8", "file": "d.yml", "line": 2, "column": 16 }));
+    let utf16: Vec<u8> = "\u{feff}image: app:1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(typed(&utf16, &["--image", "app:2"])["type"], "notUtf8");
+
+    let there = json!(["d.yml:3:10 container a (app:1)"]);
+    let missing = typed(container("app:1").as_bytes(), &["aa=app:2"]);
+    assert_eq!(missing, json!({ "type": "noMatch", "nearest": "a", "there": there }));
+    let two = format!("{0}---\n{0}", container("app:1"));
+    let several = typed(two.as_bytes(), &["--at", ".containers[0].image", "--image", "app:2"]);
+    assert_eq!(several["type"], "severalMatches");
+    assert_eq!(several["there"].as_array().unwrap().len(), 2);
+}
 
 #[test]
 fn aliases() {

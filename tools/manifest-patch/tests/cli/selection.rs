@@ -19,6 +19,45 @@ fn refused(text: &str, arguments: &[&str]) -> String {
     stderr(&run)
 }
 
+/// Every kind that holds pods, and the path to their specification.
+const KINDS: [(&str, &str, &[&str]); 10] = [
+    ("v1", "Pod", &["spec"]),
+    ("v1", "PodTemplate", &["template", "spec"]),
+    ("v1", "ReplicationController", &["spec", "template", "spec"]),
+    ("apps/v1", "Deployment", &["spec", "template", "spec"]),
+    ("apps/v1", "ReplicaSet", &["spec", "template", "spec"]),
+    ("apps/v1", "StatefulSet", &["spec", "template", "spec"]),
+    ("apps/v1", "DaemonSet", &["spec", "template", "spec"]),
+    ("batch/v1", "Job", &["spec", "template", "spec"]),
+    ("batch/v1", "CronJob", &["spec", "jobTemplate", "spec", "template", "spec"]),
+    ("argoproj.io/v1alpha1", "Rollout", &["spec", "template", "spec"]),
+];
+
+#[test]
+fn every_kind_and_every_place_in_it() {
+    let pod = "containers: [{name: a, image: r.test/main:1}], initContainers: [{name: b, image: r.test/init:1}], \
+        ephemeralContainers: [{name: c, image: r.test/debug:1}], \
+        volumes: [{name: d, image: {reference: r.test/data:1}}, {name: e, emptyDir: {}}]";
+    for (version, kind, path) in KINDS {
+        let spec = path.iter().rev().fold(pod.to_owned(), |inner, key| format!("{key}: {{{inner}}}"));
+        let object = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: x}}, {spec}}}");
+        for text in [
+            format!("{object}\n"),
+            format!("kind: List\napiVersion: v1\nitems:\n- {object}\n"),
+            format!("kind: {kind}List\napiVersion: {version}\nitems:\n- {{kind: Namespace}}\n- {object}\n"),
+        ] {
+            for repository in ["main", "init", "debug", "data"] {
+                let old = format!("r.test/{repository}:1");
+                let new = format!("r.test/{repository}:2");
+                patched(&text, &["--kind", kind, "--name", "x", "--image", &new], &[(&old, &new)]);
+            }
+            for (name, old) in [("a", "r.test/main:1"), ("b", "r.test/init:1"), ("c", "r.test/debug:1")] {
+                patched(&text, &[&format!("{name}=other:2")], &[(old, "other:2")]);
+            }
+        }
+    }
+}
+
 #[test]
 fn kinds_of_pods() {
     let pod = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: a\n    image: app:1\n";
@@ -93,7 +132,7 @@ fn a_name_that_means_different_images_is_refused() {
     let text = "kind: Pod\nspec:\n  containers: [{name: a, image: one:1}]\n---\nkind: Job\nspec:\n  template:\n    spec:\n      containers: [{name: a, image: two:1}]\n";
     let error = refused(text, &["a=app:2"]);
     assert!(
-        error.contains("means 2 images: -:3 Pod container a (one); -:9 Job container a (two)"),
+        error.contains("means 2 images: -:3:33 Pod container a (one); -:9:37 Job container a (two)"),
         "{error}"
     );
     patched(text, &["--all", "a=app:2"], &[("one:1", "app:2"), ("two:1", "app:2")]);
@@ -165,6 +204,60 @@ job:
     patched(&text, &["--image", &pinned], &[("'2'", "'3'"), (DIGEST, &digest)]);
     assert!(refused(&text, &["--image", "r.test/job:3"]).contains("would be stale"));
     patched(&text, &["--at", ".web.image.tag", "--image", "any:9.0"], &[("tag: 1\n", "tag: \"9.0\"\n")]);
+    patched(&text, &["--expr", ".web.image.tag = \"9.0\""], &[("tag: 1\n", "tag: \"9.0\"\n")]);
+    patched(&text, &["--at", ".web.image", "--image", "r.test/team/web:2"], &[("tag: 1\n", "tag: \"2\"\n")]);
+    patched(
+        &text,
+        &["--expr", ".job.image.digest |= \"{DIGEST}\"".replace("{DIGEST}", &digest).as_str()],
+        &[(DIGEST, &digest)],
+    );
+}
+
+#[test]
+fn helm_values_of_other_charts() {
+    let image = "r.test/team/app:2";
+    for (text, old, new) in [
+        ("image:\n  repository: r.test/team/app\n  tag: \"\" # the chart's\n", "\"\"", "\"2\""),
+        ("image:\n  repository: r.test/team/app\n  tag:\n", "tag:", "tag: \"2\""),
+        ("image: {repository: r.test/team/app, version: v1}\n", "v1", "\"2\""),
+        ("image: {registry: r.test, name: team/app, tag: v1}\n", "v1", "\"2\""),
+        ("web:\n  image: r.test/team/app\n  imageTag: v1\n", "v1", "\"2\""),
+        ("web:\n  image: r.test/team/app\n  tag: v1\n", "v1", "\"2\""),
+        ("sidecarImage: r.test/team/app\nsidecarImageTag: v1\n", "v1", "\"2\""),
+        ("sidecarImage: r.test/team/app:v1\n", "app:v1", "app:2"),
+        ("images:\n- {repository: r.test/team/app, tag: v1}\n", "v1", "\"2\""),
+        ("image: r.test/team/app:v1\ntag: other\n", "app:v1", "app:2"),
+    ] {
+        patched(text, &["--image", image], &[(old, new)]);
+    }
+    let digits = &DIGEST["sha256:".len()..];
+    let sha = format!(
+        "image:\n  repository: r.test/team/app\n  tag: v1\n  sha: {}\n",
+        digits.replace("0123", "ffff")
+    );
+    let pinned = format!("{image}@{DIGEST}");
+    patched(&sha, &["--image", &pinned], &[("v1", "\"2\""), (&digits.replace("0123", "ffff"), digits)]);
+    assert!(refused(&sha, &["--image", image]).contains("-:4:8: the image has a digest here"));
+    let untagged = "image:\n  repository: r.test/team/app\n";
+    assert!(
+        refused(untagged, &["--image", image])
+            .contains("-:2:15: the image has no key for the reference's tag")
+    );
+    patched(untagged, &["--at", ".image.repository", "--image", "r.test/new:2"], &[("team/app", "new")]);
+}
+
+#[test]
+fn values_inside_other_objects() {
+    let release = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec:\n  values:\n    image: {repository: r.test/app, tag: v1}\n";
+    patched(release, &["--image", "r.test/app:v2"], &[("v1}", "v2}")]);
+    let inline = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nhelmCharts:\n- name: c\n  valuesInline:\n    image: {repository: r.test/app, tag: v1}\n";
+    patched(inline, &["--image", "r.test/app:v2"], &[("v1}", "v2}")]);
+    let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  images:\n  - name: r.test/app\n    newTag: old\n";
+    patched(flux, &["--image", "r.test/app:v2"], &[("old", "v2")]);
+    let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nimages:\n- name: app\n  newTag: old\n";
+    patched(component, &["app=app:v2"], &[("old", "v2")]);
+    let bare = "resources: [x.yml]\nimages:\n- name: app\n  newTag: old\n";
+    patched(bare, &["--image", "app:v2"], &[("old", "v2")]);
 }
 
 #[test]
@@ -180,6 +273,13 @@ spec:
 ";
     patched(text, &["--image", "r.test/run:2"], &[("run:1", "run:2")]);
     patched(text, &["--image", "r.test/app:2"], &[("'1'", "'2'")]);
+    let digest = format!(
+        "image:\n  repository: r.test/app # {{\"$imagepolicy\": \"a:b:name\"}}\n  sum: {DIGEST} # {{\"$imagepolicy\": \"a:b:digest\"}}\n"
+    );
+    let pinned = format!("r.test/app@{}", DIGEST.replace("0123", "ffff"));
+    patched(&digest, &["--policy", "a:b", "--image", &pinned], &[(DIGEST, &DIGEST.replace("0123", "ffff"))]);
+    let tag = "data:\n  TAG: v1 # {\"$imagepolicy\": \"a:b:tag\"}\nkind: ConfigMap\n";
+    patched(tag, &["--policy", "a:b", "--image", "any:v2"], &[("v1", "v2")]);
     patched(
         text,
         &["--policy", "flux-system:app", "--image", "new.test/app:2"],

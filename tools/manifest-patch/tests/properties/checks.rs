@@ -1,7 +1,8 @@
 //! What holds of every edit of every text.
 
 use image_reference::ImageReference;
-use manifest_patch::images::{Place, images_of};
+use manifest_patch::finder::images_of;
+use manifest_patch::images::Place;
 use manifest_patch::patch::{Outcome, Request, Source, patch_all};
 use manifest_patch::refusal::Refusal;
 use manifest_patch::select::{Target, Value, Where};
@@ -16,7 +17,7 @@ pub(crate) fn target(place: Where, image: &str) -> Target {
 pub(crate) fn patch(text: &str, targets: Vec<Target>) -> Result<(Outcome, String), Refusal> {
     let sources = [Source { name: "test".to_owned(), bytes: text.as_bytes().to_vec() }];
     let request = Request { targets, ..Request::default() };
-    let outcome = patch_all(&sources, &request, 1).map_err(|located| located.refusal)?.remove(0);
+    let outcome = patch_all(&sources, &request, None).map_err(|located| located.refusal)?.remove(0);
     let after = String::from_utf8(outcome.apply(text.as_bytes())).unwrap();
     Ok((outcome, after))
 }
