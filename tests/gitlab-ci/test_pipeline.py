@@ -13,11 +13,13 @@ from xml.etree import ElementTree
 
 from files import examples
 from project import APPLICATION, MANIFESTS, Project, Run, scoped
-from services import ROOT
+from services import ROOT, Service
 from world import APPLICATION_FILES
 
 JOBS = {"build", "test", "gate", "pages", "push", "deploy-dev"}
 MANIFEST = "manifests/deployment.yml"
+# Answers as GitLab does.
+GITLAB = Service("git-ssh")
 
 
 def example(*words: str) -> str:
@@ -96,6 +98,34 @@ class Pipeline(unittest.TestCase):
         self.assertEqual((run.passed(), run.failed()), ({"deploy-stg"}, {"deploy-prd"}), run.text[-3000:])
         request = self.project.request(run.variable("deploy-stg", "MR_URL"))
         self.assertEqual((request["base"]["ref"], request["title"]), ("stg", f"stg: hello-python {self.tag}"))
+
+    def test_a_project_access_token_instead_of_a_key(self) -> None:
+        gitlab = GITLAB.up()
+        GITLAB.call("create-repository", "gitlab-ci/manifests", "main")
+        url = f"{gitlab['GIT_HTTPS_URL']}/gitlab-ci/manifests.git"
+        with_token = [
+            *("-c", f"http.sslCAInfo={gitlab['GIT_HTTPS_CA']}"),
+            *("-c", f"credential.helper=!printf 'username=oauth2\\npassword={gitlab['GITLAB_API_TOKEN']}\\n' #"),
+        ]
+        self.project.manifests.git(*with_token, "push", "-q", "--force", url, "HEAD:main", "HEAD:refs/heads/demo")
+        run = self.project.run(
+            *(self.pipeline, "deploy-dev"),
+            MANIFESTS=url,
+            GITLAB_TOKEN=gitlab["GITLAB_API_TOKEN"],
+            # What a job would trust by the runner's configuration.
+            GIT_SSL_CAINFO=gitlab["GIT_HTTPS_CA"],
+            SSH_PRIVATE_KEY="",
+            SSH_KNOWN_HOSTS="",
+        )
+        self.assertEqual(run.passed(), {"deploy-dev"}, run.text[-3000:])
+        (request,) = (
+            one
+            for one in json.loads(GITLAB.call("requests", "gitlab-ci/manifests"))
+            if one["source_branch"] == f"argocd/{self.tag}-dev"
+        )
+        self.assertEqual((request["target_branch"], request["title"]), ("demo", f"dev: hello-python {self.tag}"))
+        self.assertTrue(run.variable("deploy-dev", "MR_URL").endswith(f"/-/merge_requests/{request['iid']}"))
+        self.assertNotIn(gitlab["GITLAB_API_TOKEN"], run.text)
 
     def test_one_file_alone_with_a_job_of_the_project_s_own(self) -> None:
         git = self.project.app.git
