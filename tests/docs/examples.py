@@ -41,8 +41,11 @@ def commands(text: str) -> list[Example]:
     found = []
     for line in logical_lines(text):
         command, *said = GAP.split(line.strip(), maxsplit=1)
-        if command.partition(" ")[0] in PROGRAMS:
+        program = command.partition(" ")[0]
+        if program in PROGRAMS:
             found.append(Example(command, said[0].strip() if said else ""))
+        else:
+            assert not re.fullmatch(r"[a-z][\w./-]*", program), f"nothing runs this example: {command}"
     return found
 
 
