@@ -80,6 +80,10 @@ class Run:
         """The jobs that it calls failed."""
         return set(re.findall(r"^ FAIL +(\S+)", self.text, re.MULTILINE))
 
+    def failed_without_harm(self) -> set[str]:
+        """The jobs that failed and were allowed to."""
+        return set(re.findall(r"^ WARN +(\S+) +pre_script", self.text, re.MULTILINE))
+
     def said_by(self, job: str) -> list[str]:
         """The lines that a job's script printed."""
         return re.findall(rf"^{re.escape(job)} +> (.*)$", self.text, re.MULTILINE)
