@@ -61,7 +61,7 @@ pub struct Cli {
 enum Command {
     /// Tell whether nothing but images changed between two files or directories (0), or more (1)
     ///
-    /// Prints a line for each image that changed, and one for each file where something else did.
+    /// Prints a line for each image that changed, and one for each file or document where something else did.
     Verify {
         /// The earlier state
         before: PathBuf,

@@ -15,6 +15,7 @@ use crate::position::Positions;
 use crate::shared::other_places;
 use crate::verify::{Edit, spliced, verify};
 use crate::yaml::scalar::{self, Splice};
+use crate::yaml::stream::{Piece, pieces};
 use crate::yaml::{Document, Granit, NodeId};
 
 /// What changed between the two states.
@@ -115,28 +116,47 @@ impl Answer {
         Ok(())
     }
 
-    fn compare_texts(&mut self, name: &str, before: &str, after: &str) {
+    /// Compares texts piece by piece, so that what didn't change needs no reading.
+    pub fn compare_texts(&mut self, name: &str, before: &str, after: &str) {
+        let (mut old, mut new) = (pieces(before.as_bytes()), pieces(after.as_bytes()));
+        if old.len() != new.len() {
+            old = vec![Piece::whole(before.as_bytes())];
+            new = vec![Piece::whole(after.as_bytes())];
+        }
+        for (old, new) in old.iter().zip(&new).filter(|(old, new)| old.bytes != new.bytes) {
+            self.compare_pieces(name, old, new);
+        }
+    }
+
+    fn compare_pieces(&mut self, name: &str, old: &Piece<'_>, new: &Piece<'_>) {
+        // They end at line breaks, so none cuts a character.
+        let [before, after] = [old, new].map(|piece| std::str::from_utf8(piece.bytes).unwrap_or_default());
         let documents = Document::read_all::<Granit<'_>>(before).unwrap_or_default();
         let now = Document::read_all::<Granit<'_>>(after).unwrap_or_default();
         let (edits, repeated) = image_edits(&documents, &now);
         let expected = spliced(before, edits.iter().map(|edit| &edit.splice));
         let mut other = |line: usize, what: String| {
-            self.others.push(Other { file: name.to_owned(), line: line + 1, what });
+            self.others.push(Other { file: name.to_owned(), line, what });
         };
         if expected != after {
             let line = expected.lines().zip(after.lines()).position(|(expected, after)| expected != after);
             let line = line.unwrap_or_else(|| expected.lines().count().min(after.lines().count()));
-            other(line, after.lines().nth(line).unwrap_or("the end of the file").trim().to_owned());
+            let what = after.lines().nth(line).unwrap_or("the end of the file").trim().to_owned();
+            other(new.line + line, what);
         } else if let Err(refusal) = verify(before, &documents, after, &edits) {
-            other(0, refusal.to_string());
+            other(new.line, refusal.to_string());
         } else {
+            let positions = Positions::of(after, new.line);
             for Repeated { offset, path } in repeated {
-                let line = Positions::of(after, 0).at(offset).line;
+                let line = positions.at(offset).line;
                 other(line, format!("{path}, which repeats an image by an alias"));
             }
         }
-        let changes = changes_of(&Positions::of(before, 1), &documents, edits);
-        self.images.extend(changes.into_iter().map(|change| (name.to_owned(), change)));
+        for mut change in changes_of(&Positions::of(before, old.line), &documents, edits) {
+            change.document += old.document;
+            change.bytes = old.offset + change.bytes.start..old.offset + change.bytes.end;
+            self.images.push((name.to_owned(), change));
+        }
     }
 }
 

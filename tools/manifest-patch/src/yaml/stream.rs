@@ -20,12 +20,19 @@ pub struct Piece<'a> {
     pub document: usize,
 }
 
+impl<'a> Piece<'a> {
+    /// A text in one piece.
+    pub const fn whole(text: &'a [u8]) -> Self {
+        Self { bytes: text, offset: 0, line: 1, document: 0 }
+    }
+}
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Cuts a text at its document markers.
 pub fn pieces(text: &[u8]) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
-    let mut piece = Piece { bytes: text, offset: 0, line: 1, document: 0 };
+    let mut piece = Piece::whole(text);
     if holds_more_than_markers(text) {
         return vec![piece];
     }

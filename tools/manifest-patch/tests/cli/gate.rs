@@ -51,6 +51,10 @@ fn what_the_tool_itself_changes_passes() {
         ("containers:\n- &x {name: a, image: app:1}\n- *x\n", &["--allow-shared", "a=app:2"]),
         ("kind: Kustomization\nimages:\n- name: app\n  newName: b\n  newTag: V1\n", &["app=c:2"]),
         ("data:\n  TAG: v1 # {\"$imagepolicy\": \"a:b:tag\"}\n", &["--policy", "a:b", "--image", "any:V2-B"]),
+        (
+            "x: 1\nx: 2\n---\ncontainers: [{name: a, image: app}]\n---\n# {{ template }}\n{{ x }}\n",
+            &["a=app:2"],
+        ),
         ("# one\n---\nkind: Pod\n---\n{containers: [{name: a, image: app}]}", &["a=app:2"]),
     ] {
         let place = Place::with("before.yml", text);
@@ -62,6 +66,19 @@ fn what_the_tool_itself_changes_passes() {
         assert!(stdout(&run).lines().all(|line| line.starts_with("image after.yml:")), "{}", stdout(&run));
         assert!(stdout(&run).lines().count() > 0);
     }
+}
+
+#[test]
+fn places_are_told_of_the_whole_file() {
+    let two = format!("{DEPLOYMENT}---\n{DEPLOYMENT}");
+    let place = Place::with("before.yml", &two);
+    let at = two.rfind("team/app:1").unwrap();
+    place.write("after.yml", &format!("{}team/app:2{}", &two[..at], &two[at + "team/app:1".len()..]));
+    let run = place.run(&["verify", "-o", "json", "before.yml", "after.yml"]).success();
+    let edit = serde_json::from_str::<Value>(&stdout(&run)).unwrap()["edits"][0].clone();
+    let start = two.rfind("r.test/team/app:1").unwrap();
+    assert_eq!((edit["document"].as_u64(), edit["byteRange"][0].as_u64()), (Some(1), Some(start as u64)));
+    assert_eq!(edit["line"].as_u64(), Some(14 + DEPLOYMENT.lines().count() as u64 + 1));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use image_reference::ImageReference;
 use manifest_patch::finder::images_of;
+use manifest_patch::gate::Answer;
 use manifest_patch::images::Place;
 use manifest_patch::patch::{Outcome, Request, Source, patch_all};
 use manifest_patch::refusal::Refusal;
@@ -55,6 +56,10 @@ pub(crate) fn edit_and_back(text: &str, image: &ImageReference, new_tag: &str) -
         "the length differs by the values'"
     );
     same_events(&after);
+    let mut answer = Answer::default();
+    answer.compare_texts("test", text, &after);
+    assert!(answer.only_images(), "{:?}", answer.others);
+    assert_eq!(answer.images.len(), whole.len(), "verify finds the same changes");
     // Back to what each value was; they may have had different tags.
     let mut back = after.clone();
     for change in whole.iter().rev() {
