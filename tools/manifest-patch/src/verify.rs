@@ -186,3 +186,68 @@ fn descend<'v>(root: &'v mut Value, ordinals: &[usize]) -> Option<&'v mut Value>
     }
     Some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks the edit of the value of `image` to `value`, written as `text`, of which `after` is said to come.
+    fn checked(before: &str, value: &str, text: &str, after: Option<&str>) -> Result<(), String> {
+        let documents = Document::read_all::<Granit<'_>>(before).unwrap();
+        let node = documents[0].get(Document::ROOT, "image").unwrap();
+        let splice = Splice { bytes: documents[0].node(node).bytes.clone(), text: text.to_owned() };
+        let places = vec![documents[0].ordinals(node)];
+        let edits = [Edit { document: 0, node, value: value.to_owned(), splice, places }];
+        let made = spliced(before, edits.iter().map(|edit| &edit.splice));
+        verify(before, &documents, after.unwrap_or(&made), &edits).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_right_edit_passes() {
+        for text in ["app:2", "'app:2'", "\"app:2\""] {
+            assert_eq!(checked("x: 1\nimage: app:1 # c\n", "app:2", text, None), Ok(()));
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_seen() {
+        let before = "x: 1\nimage: app:1 # c\n";
+        for (after, seen) in [
+            ("x:  1\nimage: app:2 # c\n", "bytes in front of an edit differ"),
+            ("x: 1\nimage: app:3 # c\n", "an edit was not made"),
+            ("x: 1\nimage: app:2 # d\n", "bytes behind the last edit differ"),
+            ("x: 1\nimage: app:2 # c", "bytes behind the last edit differ"),
+        ] {
+            let error = checked(before, "app:2", "app:2", Some(after)).unwrap_err();
+            assert!(error.contains(seen), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_nodes_are_seen() {
+        for (text, seen) in [
+            ("app:2\nx: 2", "reads something else"),
+            ("app: 2", "no longer YAML"),
+            ("[app:2]", "reads something else"),
+            ("&a app:2", "reads something else"),
+            ("!t app:2", "reads something else"),
+            ("app:2\n---\nx: 1", "number of documents"),
+            ("app:3", "reads something else"),
+        ] {
+            let result = checked("image: app:1\n", "app:2", text, None);
+            assert!(result.as_ref().is_err_and(|error| error.contains(seen)), "{text}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn other_meanings_are_seen() {
+        for plain in ["1.10", "true", "~", "0x1F"] {
+            let error = checked("image: app:1\n", plain, plain, None).unwrap_err();
+            assert!(error.contains("the second YAML reader sees other changes too"), "{error}");
+            assert_eq!(checked("image: app:1\n", plain, &format!("'{plain}'"), None), Ok(()));
+        }
+        // The places do not tell of the alias.
+        let error = checked("image: &i app:1\ncopy: *i\n", "app:2", "app:2", None).unwrap_err();
+        assert!(error.contains("the second YAML reader sees other changes too"), "{error}");
+    }
+}
