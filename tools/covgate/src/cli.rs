@@ -28,6 +28,9 @@ Examples:
 A folder stands for the report in it. GitLab reads the printed line with
   coverage: '/^TOTAL (\\d+\\.\\d+)%/'
 
+Reports name files as their tools saw them: below a source folder, in a container, on another runner.
+Which files of the work tree they mean is told by the files that are there, and by `CI_PROJECT_PATH`.
+
 Exit status: 0 every threshold is reached, 1 one is not, 2 there is no verdict (a report is missing,
 broken, empty, or contradicts itself).";
 
@@ -158,6 +161,8 @@ impl Cli {
             needs_files: self.cobertura.is_some(),
             changes: changes.map(|changes| (changes, fail_under_diff)),
             baseline: self.baseline.map(|report| (report, self.max_drop)),
+            folder: PathBuf::from("."),
+            project: environment::var("CI_PROJECT_PATH"),
         })
     }
 }
@@ -193,8 +198,7 @@ fn tell(answer: &Answer, console: &Console) {
             ));
         }
         for file in diff.files.iter().filter(|file| !file.missed.is_empty()) {
-            let lines: Vec<String> = file.missed.iter().map(u32::to_string).collect();
-            console.note(format!("{}: missed changed lines {}", file.path, lines.join(" ")));
+            console.note(format!("{}: missed changed lines {}", file.path, output::ranges::of(&file.missed)));
         }
     }
     if let Some(base) = &answer.baseline {

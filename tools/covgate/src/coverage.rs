@@ -4,9 +4,13 @@
 //! line met twice (a repeated record, a second class of the same file, another job's report) counts
 //! once, covered if it was covered anywhere.
 
+mod line_set;
+mod union;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use self::line_set::LineSet;
 use crate::verdict::Count;
 
 /// All files of one report or of several.
@@ -59,28 +63,35 @@ impl Coverage {
 
     /// The file of this path, new or met before.
     pub fn file(&mut self, path: &str) -> &mut FileCoverage {
-        let at = self.place(path).unwrap_or_else(|| self.push(FileCoverage::new(path)));
+        let at = self.find(path).unwrap_or_else(|| self.push(FileCoverage::new(path)));
         &mut self.files[at]
     }
 
     /// Adds what is known of one file.
     pub fn add(&mut self, file: FileCoverage) {
-        match self.place(&file.path) {
+        match self.find(file.identity()) {
             Some(at) => self.files[at].merge(file),
             None => drop(self.push(file)),
         }
     }
 
-    /// Adds what another report says.
-    pub fn merge(&mut self, other: Self) {
-        for file in other.files {
-            self.add(file);
+    /// Adds files whose paths are written by the same tool in the same run.
+    pub fn extend(&mut self, files: Self) {
+        files.files.into_iter().for_each(|file| self.add(file));
+    }
+
+    /// Notes where each file lies. Files that the report keeps apart stay apart, so that its counts are what they were.
+    pub fn locate(&mut self, place: impl Fn(&FileCoverage) -> Option<Place>) {
+        self.index.clear();
+        for (at, file) in self.files.iter_mut().enumerate() {
+            file.place = place(file);
+            self.index.entry(file.identity().to_owned()).or_insert(at);
         }
     }
 
-    fn place(&self, path: &str) -> Option<usize> {
+    fn find(&self, path: &str) -> Option<usize> {
         match self.files.last() {
-            Some(last) if last.path == path => Some(self.files.len() - 1),
+            Some(last) if last.identity() == path => Some(self.files.len() - 1),
             _ => self.index.get(path).copied(),
         }
     }
@@ -89,7 +100,7 @@ impl Coverage {
         if let Some(folded) = &mut self.folded {
             self.files.drain(..).for_each(|file| folded.take(&file));
         } else {
-            self.index.insert(file.path.clone(), self.files.len());
+            self.index.insert(file.identity().to_owned(), self.files.len());
         }
         self.files.push(file);
         self.files.len() - 1
@@ -135,7 +146,11 @@ impl Coverage {
 pub struct FileCoverage {
     /// The path as the report writes it.
     pub path: String,
+    /// Where that is, if more is known of it than the path.
+    pub place: Option<Place>,
     lines: LineSet,
+    /// How many of the covered lines are none that could be missed, where the report does not say which.
+    surplus: u64,
     branches: BTreeMap<u32, Branches>,
     /// Statements or instructions, by whatever identifies them within the file.
     units: BTreeMap<u64, Count>,
@@ -143,6 +158,15 @@ pub struct FileCoverage {
     functions: HashMap<u64, bool>,
     /// What the report counts itself, where that is not the sum of the above.
     summary: Summary,
+}
+
+/// Where a file lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its path, with `/` between its parts: from the top of the checkout, or as much of it as is known.
+    pub path: String,
+    /// Whether the checkout has it.
+    pub in_checkout: bool,
 }
 
 /// Counts of one file as its report states them: of one that names no lines, or counts by rules of its own.
@@ -164,6 +188,16 @@ impl FileCoverage {
         Self { path: path.to_owned(), ..Self::default() }
     }
 
+    /// What tells it from other files.
+    pub fn identity(&self) -> &str {
+        self.place.as_ref().map_or(&self.path, |place| &place.path)
+    }
+
+    /// Whether it is known where in the checkout it is.
+    pub fn is_in_checkout(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.in_checkout)
+    }
+
     /// A line that could be covered, and whether it was. Line 0 counts as its tools count it.
     pub fn line(&mut self, number: u32, covered: bool) {
         self.lines.insert(number, covered);
@@ -177,6 +211,11 @@ impl FileCoverage {
     /// Takes all lines back.
     pub fn no_lines(&mut self) {
         self.lines = LineSet::default();
+    }
+
+    /// Of the covered lines so many do not count; it is not known which.
+    pub fn discount(&mut self, lines: u64) {
+        self.surplus = lines;
     }
 
     /// So many of a line's branches were taken; line 0 stands for branches of unknown lines.
@@ -220,7 +259,10 @@ impl FileCoverage {
 
     /// Lines.
     pub fn lines(&self) -> Count {
-        self.summary.lines.unwrap_or_else(|| self.lines.count())
+        self.summary.lines.unwrap_or_else(|| {
+            let Count { covered, total } = self.lines.count();
+            Count { covered: covered.saturating_sub(self.surplus), total: total.saturating_sub(self.surplus) }
+        })
     }
 
     /// Branches.
@@ -276,6 +318,7 @@ impl FileCoverage {
     pub fn merge(&mut self, other: Self) {
         self.summary = Summary::default();
         self.lines.merge(&other.lines);
+        self.surplus = self.surplus.max(other.surplus);
         for (line, branches) in other.branches {
             match (self.branches.get_mut(&line), branches) {
                 (Some(Branches::Keyed(mine)), Branches::Keyed(theirs)) => {
@@ -344,105 +387,6 @@ fn set(branches: &mut Vec<(u64, bool)>, key: u64, taken: bool) {
     }
 }
 
-/// Lines in groups of 64: which of them could be covered, and which were.
-#[derive(Debug, Default)]
-struct LineSet {
-    groups: BTreeMap<u32, Group>,
-    /// The group in hand, since lines come mostly in order.
-    at: u32,
-    group: Group,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Group {
-    known: u64,
-    covered: u64,
-}
-
-impl LineSet {
-    fn insert(&mut self, line: u32, covered: bool) {
-        if line >> 6 != self.at {
-            self.put_down();
-            self.at = line >> 6;
-        }
-        let bit = 1 << (line & 63);
-        self.group.known |= bit;
-        self.group.covered |= if covered { bit } else { 0 };
-    }
-
-    fn remove(&mut self, line: u32) {
-        self.put_down();
-        if let Some(group) = self.groups.get_mut(&(line >> 6)) {
-            group.known &= !(1 << (line & 63));
-            group.covered &= group.known;
-        }
-    }
-
-    fn put_down(&mut self) {
-        let group = std::mem::take(&mut self.group);
-        if group.known != 0 {
-            let kept = self.groups.entry(self.at).or_default();
-            kept.known |= group.known;
-            kept.covered |= group.covered;
-        }
-    }
-
-    fn group(&self, at: u32) -> Group {
-        let kept = self.groups.get(&at).copied().unwrap_or_default();
-        if at == self.at {
-            Group { known: kept.known | self.group.known, covered: kept.covered | self.group.covered }
-        } else {
-            kept
-        }
-    }
-
-    fn places(&self) -> impl Iterator<Item = u32> + '_ {
-        let in_hand = (self.group.known != 0 && !self.groups.contains_key(&self.at)).then_some(self.at);
-        let before = self.groups.range(..self.at).map(|(at, _)| *at);
-        let after = self.groups.range(self.at..).map(|(at, _)| *at);
-        before.chain(in_hand).chain(after)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.group.known == 0 && self.groups.values().all(|group| group.known == 0)
-    }
-
-    fn count(&self) -> Count {
-        let groups = self.places().map(|at| self.group(at));
-        groups
-            .map(|group| Count {
-                covered: u64::from(group.covered.count_ones()),
-                total: u64::from(group.known.count_ones()),
-            })
-            .sum()
-    }
-
-    fn get(&self, line: u32) -> Option<bool> {
-        let Group { known, covered } = self.group(line >> 6);
-        let bit = 1 << (line & 63);
-        (known & bit != 0).then_some(covered & bit != 0)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
-        self.places().flat_map(move |at| {
-            let Group { known, covered } = self.group(at);
-            (0..64)
-                .filter(move |bit| known >> bit & 1 == 1)
-                .map(move |bit| (at << 6 | bit, covered >> bit & 1 == 1))
-        })
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.put_down();
-        for at in other.places() {
-            let Group { known, covered } = other.group(at);
-            let kept = self.groups.entry(at).or_default();
-            kept.known |= known;
-            kept.covered |= covered;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -500,9 +444,9 @@ mod tests {
         };
         let (a, b) = ([(1, true), (2, false), (200, false)], [(2, true), (3, false), (200, false)]);
         let mut ab = make(&a);
-        ab.merge(make(&b));
+        ab.unite(make(&b));
         let mut ba = make(&b);
-        ba.merge(make(&a));
+        ba.unite(make(&a));
         assert_eq!(ab.lines(), Count { covered: 2, total: 4 });
         assert!(ab.files()[0].each_line().eq(ba.files()[0].each_line()));
     }

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use git2::{Diff, DiffOptions, ErrorCode, Repository};
 use step::{Failure, FailureKind, ResultExt};
 
+use crate::checkout::Checkout;
 use crate::coverage::{Coverage, FileCoverage};
+use crate::gate::and_more;
 use crate::patch::{self, PatchError};
+use crate::path;
 use crate::rule::Rule;
 use crate::verdict::{Count, Percent};
 
@@ -152,14 +155,19 @@ impl DiffVerdict {
     /// What a person should know of it.
     pub fn warning(&self) -> Option<String> {
         let (first, others) = self.unknown.split_first()?;
-        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-        Some(format!("changed, but not in the report: {first}{more}"))
+        Some(format!("changed, but not in the report: {first}{}", and_more(others.len())))
     }
 }
 
 /// Looks the changed lines up in the report.
-pub fn judge(coverage: &Coverage, changed: &ChangedLines, threshold: Percent, rule: Rule) -> DiffVerdict {
-    let finder = Finder::new(coverage);
+pub fn judge(
+    coverage: &Coverage,
+    changed: &ChangedLines,
+    checkout: Option<&Checkout>,
+    threshold: Percent,
+    rule: Rule,
+) -> DiffVerdict {
+    let finder = Finder::new(coverage, checkout);
     let (mut files, mut unknown) = (Vec::new(), Vec::new());
     for (path, lines) in changed {
         let Some(file) = finder.find(path) else {
@@ -179,29 +187,47 @@ pub fn judge(coverage: &Coverage, changed: &ChangedLines, threshold: Percent, ru
     DiffVerdict { count, threshold, pass, files, unknown }
 }
 
-/// Finds the report's file for a path of the repository. Reports write paths absolute, relative to some
-/// source folder, or behind a module's name, so one path has to be the end of the other.
+/// Finds the report's file for a path of a diff, which begins at the top of the checkout.
 struct Finder<'a> {
-    by_name: HashMap<&'a str, Vec<&'a FileCoverage>>,
+    checkout: Option<&'a Checkout>,
+    by_name: HashMap<String, Vec<&'a FileCoverage>>,
 }
 
 impl<'a> Finder<'a> {
-    fn new(coverage: &'a Coverage) -> Self {
-        let mut by_name: HashMap<&str, Vec<_>> = HashMap::new();
+    fn new(coverage: &'a Coverage, checkout: Option<&'a Checkout>) -> Self {
+        let mut by_name: HashMap<String, Vec<_>> = HashMap::new();
         for file in coverage.files() {
-            by_name.entry(name(&file.path)).or_default().push(file);
+            let name = path::name(&path::normal(file.identity())).to_owned();
+            by_name.entry(name).or_default().push(file);
         }
-        Self { by_name }
+        Self { checkout, by_name }
     }
 
     fn find(&self, path: &str) -> Option<&'a FileCoverage> {
-        let candidates = self.by_name.get(name(path))?.iter().copied();
-        let fitting = candidates.filter_map(|file| {
-            let reported = components(&file.path).count();
-            let common = components(path).zip(components(&file.path)).take_while(|(a, b)| a == b).count();
-            let whole = common == reported || common == components(path).count();
+        let candidates = self.by_name.get(path::name(path))?;
+        let here = self.checkout.map_or("", Checkout::here);
+        let in_checkout = |path: &str| {
+            candidates.iter().copied().find(|file| file.is_in_checkout() && file.identity() == path)
+        };
+        // `git diff --relative` leaves out what is above the folder in which it runs.
+        if let Some(file) = in_checkout(path).or_else(|| in_checkout(&format!("{here}{path}"))) {
+            return Some(file);
+        }
+        // Of the others, and of all where the diff itself begins elsewhere, one path has to be the end of the other:
+        // that below a source folder, or that which the report has.
+        let is_elsewhere = !self.checkout.is_some_and(|checkout| checkout.has(path));
+        let candidates = candidates.iter().copied().filter(|file| is_elsewhere || !file.is_in_checkout());
+        let likeness = |reported: &str| {
+            let length = reported.matches('/').count();
+            let is_end = reported == path
+                || path::beginning(reported, path).or(path::beginning(path, reported)).is_some();
             // The longest common end; of several such, the shortest path.
-            whole.then_some(((common, std::cmp::Reverse(reported)), file))
+            is_end.then_some((length.min(path.matches('/').count()), std::cmp::Reverse(length)))
+        };
+        let fitting = candidates.filter_map(|file| {
+            let below_source = likeness(&path::normal(file.identity()));
+            let rank = below_source.or_else(|| likeness(&path::normal(&file.path)))?;
+            Some(((below_source.is_some(), rank), file))
         });
         fitting.max_by_key(|(rank, _)| *rank).map(|(_, file)| file)
     }
@@ -210,13 +236,4 @@ impl<'a> Finder<'a> {
         let kind = |path: &str| Path::new(path).extension().map(ToOwned::to_owned);
         kind(path).is_some_and(|wanted| self.by_name.keys().any(|name| kind(name).as_ref() == Some(&wanted)))
     }
-}
-
-/// The parts of a path from its end on; Windows' separators count as well.
-fn components(path: &str) -> impl Iterator<Item = &str> {
-    path.rsplit(['/', '\\']).filter(|part| !part.is_empty() && *part != ".")
-}
-
-fn name(path: &str) -> &str {
-    components(path).next().unwrap_or_default()
 }

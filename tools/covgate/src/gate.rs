@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use step::{Console, ExitStatus, Failure, FailureKind, ResultExt};
 
 use crate::audit::{self, AuditError, Belief, Figure};
+use crate::checkout::Checkout;
 use crate::diff::{self, Changes, DiffVerdict};
 use crate::format::{Depth, Format};
 use crate::input::Source;
@@ -36,9 +37,17 @@ pub struct Question {
     pub needs_files: bool,
     /// The report to compare with, and how many points may be lost.
     pub baseline: Option<(PathBuf, Percent)>,
+    /// The folder in which the reports' files are, and what GitLab calls the project.
+    pub folder: PathBuf,
+    /// `group/project`, as GitLab names it.
+    pub project: Option<String>,
 }
 
 impl Question {
+    fn needs_files(&self) -> bool {
+        self.needs_files || !self.per_file.is_empty() || self.changes.is_some() || self.reports.len() > 1
+    }
+
     fn reads_stdin_once(&self) -> Result<(), Failure> {
         let patch = self.changes.iter().filter_map(|(changes, _)| match changes {
             Changes::Patch(path) => Some(path),
@@ -124,7 +133,9 @@ impl Answer {
 /// Reads what is needed and decides.
 pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> {
     question.reads_stdin_once()?;
-    let Reading { reports, name, format, report } = read_all(&question, console)?;
+    let checkout =
+        question.needs_files().then(|| Checkout::around(&question.folder, question.project.as_deref()));
+    let Reading { reports, name, format, report } = read_all(&question, checkout.as_ref(), console)?;
     let Question { metric, rule, fail_under, belief, per_file, changes, baseline, .. } = question;
     let finding = audit::audit(&name, &report, metric, &fail_under, rule, belief)?;
     let mut warnings = Vec::from_iter(finding.warning);
@@ -139,7 +150,7 @@ pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> 
     let mut diff = None;
     if let Some((changes, threshold)) = changes {
         names_its_lines(&report, &name, "compared with changed lines")?;
-        let verdict = diff::judge(&report.coverage, &changes.read()?, threshold, rule);
+        let verdict = diff::judge(&report.coverage, &changes.read()?, checkout.as_ref(), threshold, rule);
         warnings.extend(verdict.warning());
         diff = Some(verdict);
     }
@@ -183,24 +194,26 @@ struct Reading {
     report: Report,
 }
 
-fn read_all(question: &Question, console: &Console) -> Result<Reading, Failure> {
+fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console) -> Result<Reading, Failure> {
     let Question { metric, rule, fail_under, belief, .. } = question;
     let sources = question.reports.iter().map(|path| Source::locate(path)).collect::<Result<Vec<_>, _>>()?;
     let reports: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
-    let needs_files = question.needs_files || !question.per_file.is_empty() || question.changes.is_some();
+    let locate = |report: &mut Report| checkout.iter().for_each(|checkout| checkout.locate_files_of(report));
     if let [source] = sources.as_slice() {
         let depth = match belief {
-            _ if needs_files => Depth::Files,
+            _ if checkout.is_some() => Depth::Files,
             Belief::Header if *rule != Rule::Codecov => Depth::Header,
             _ => Depth::Counts,
         };
-        let report = read(source, question.format, depth, console)?;
+        let mut report = read(source, question.format, depth, console)?;
+        locate(&mut report);
         return Ok(Reading { name: source.name.clone(), reports, format: Some(report.format), report });
     }
     let mut union: Option<Report> = None;
     let mut formats = Vec::new();
     for source in &sources {
-        let report = read(source, question.format, Depth::Files, console)?;
+        let mut report = read(source, question.format, Depth::Files, console)?;
+        locate(&mut report);
         names_its_lines(&report, &source.name, "merged")?;
         // Each is a part of a whole, so only the union has to have something to cover.
         match audit::audit(&source.name, &report, *metric, fail_under, *rule, *belief) {
@@ -211,12 +224,27 @@ fn read_all(question: &Question, console: &Console) -> Result<Reading, Failure> 
         formats.push(report.format);
         match &mut union {
             None => union = Some(report),
-            Some(union) => union.merge(report),
+            Some(union) => {
+                let unclear = union.merge(report);
+                if let Some(first) = unclear.first() {
+                    console.warn(format!(
+                        "{first}{} of {} may be any of several files of the other reports, and {} counted apart",
+                        and_more(unclear.len() - 1),
+                        source.name,
+                        if unclear.len() == 1 { "is" } else { "are" },
+                    ));
+                }
+            }
         }
     }
     let report = union.ok_or_else(|| Failure::message(FailureKind::Usage, "no report given"))?;
     let format = formats.windows(2).all(|pair| pair[0] == pair[1]).then_some(report.format);
     Ok(Reading { name: format!("the union of {} reports", reports.len()), reports, format, report })
+}
+
+/// For the end of a list of which only the first is named.
+pub(crate) fn and_more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" and {others} more") }
 }
 
 fn judge_files(
@@ -234,6 +262,12 @@ fn judge_files(
         return Err(
             Failure::message(FailureKind::Input, message).hint("--per-file needs a report with files")
         );
+    }
+    let files = report.coverage.files().iter();
+    if files.map(|file| per_file::count(report, file, metric).total).sum::<u64>() == 0 {
+        let message = format!("{name} does not count {} file by file", audit::unit(report, metric));
+        return Err(Failure::message(FailureKind::Input, message)
+            .hint("--per-file needs a report that does, such as coverage.json, lcov.info or Cobertura"));
     }
     Ok(Some(per_file::judge(report, metric, thresholds, rule)))
 }

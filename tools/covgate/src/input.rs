@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 use step::{Failure, FailureKind};
 
 /// How much is read at a time.
 const BLOCK: usize = 256 * 1024;
+
+/// The largest report; a stream without an end is none.
+const MAX_REPORT: u64 = 16 * 1024 * 1024 * 1024;
 
 /// How much of a report is looked at to tell its format.
 const HEAD: usize = 64 * 1024;
@@ -100,6 +103,8 @@ pub struct Input {
     offset: u64,
     /// How many bytes may still be read before [`Self::allow`] has to be called again.
     allowance: u64,
+    /// Where the report has to have ended.
+    limit: u64,
 }
 
 impl Input {
@@ -116,7 +121,13 @@ impl Input {
             ),
         };
         let block = vec![0; BLOCK].into_boxed_slice();
-        Ok(Self { inner, block, start: 0, end: 0, offset: 0, allowance: u64::MAX })
+        Ok(Self { inner, block, start: 0, end: 0, offset: 0, allowance: u64::MAX, limit: MAX_REPORT })
+    }
+
+    /// The same, of a report that may have no more bytes than these.
+    #[must_use]
+    pub fn with_limit(self, limit: u64) -> Self {
+        Self { limit, ..self }
     }
 
     /// The beginning of the report, as much of it as tells its format; nothing is consumed.
@@ -185,6 +196,10 @@ impl BufRead for Input {
             ));
         }
         if self.start == self.end {
+            if self.offset >= self.limit {
+                let limit = self.limit;
+                return Err(io::Error::other(format!("it is larger than {limit} bytes, as no report is")));
+            }
             self.start = 0;
             self.end = read_some(&mut self.inner, &mut self.block)?;
         }
@@ -209,6 +224,12 @@ fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// The encoding to decode from, where it is not UTF-8.
 fn encoding_of(head: &[u8]) -> Option<&'static Encoding> {
+    // XML may leave the byte order mark out.
+    match head {
+        [b'<', 0, ..] => return Some(UTF_16LE),
+        [0, b'<', ..] => return Some(UTF_16BE),
+        _ => {}
+    }
     if let Some((encoding, _)) = Encoding::for_bom(head) {
         return (encoding != UTF_8).then_some(encoding);
     }
@@ -219,5 +240,6 @@ fn encoding_of(head: &[u8]) -> Option<&'static Encoding> {
     let quote = value.chars().next()?;
     let label = value.get(1..)?.split(quote).next()?;
     let encoding = Encoding::for_label(label.as_bytes())?;
-    (encoding != UTF_8).then_some(encoding)
+    // .NET declares UTF-16 in a string that is then written in UTF-8; here the declaration itself was read as UTF-8.
+    (![UTF_8, UTF_16LE, UTF_16BE].contains(&encoding)).then_some(encoding)
 }

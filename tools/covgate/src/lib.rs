@@ -1,10 +1,12 @@
 //! Coverage report to verdict: any format, exact, in one pass.
 //!
 //! A report is read as it streams by (`input`, `format`) into a union of files and lines (`coverage`,
-//! `report`); its header is held against its body (`audit`), and integers are compared with the
-//! thresholds (`verdict`, `rule`, `per_file`, `diff`) by the `gate`. What was found is written by `output`.
+//! `report`); its files are found in the work tree (`checkout`, `path`), its header is held against its body
+//! (`audit`), and integers are compared with the thresholds (`verdict`, `rule`, `per_file`, `diff`) by the
+//! `gate`. What was found is written by `output`.
 
 pub mod audit;
+pub mod checkout;
 pub mod cli;
 pub mod coverage;
 pub mod diff;
@@ -14,6 +16,7 @@ pub mod gate;
 pub mod input;
 pub mod output;
 pub mod patch;
+pub mod path;
 pub mod per_file;
 pub mod report;
 pub mod rule;

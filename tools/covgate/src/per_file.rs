@@ -35,8 +35,9 @@ impl FromStr for FileThreshold {
 }
 
 impl FileThreshold {
-    fn applies_to(&self, path: &str) -> bool {
-        self.glob.as_ref().is_none_or(|glob| glob.is_match(path))
+    /// Whether it is for this file, by its path in the report or in the checkout.
+    fn applies_to(&self, file: &FileCoverage) -> bool {
+        self.glob.as_ref().is_none_or(|glob| glob.is_match(&file.path) || glob.is_match(file.identity()))
     }
 }
 
@@ -59,7 +60,7 @@ pub fn judge(report: &Report, metric: Metric, thresholds: &[FileThreshold], rule
     files
         .filter_map(|file| {
             let count = count(report, file, metric);
-            let threshold = thresholds.iter().rev().find(|threshold| threshold.applies_to(&file.path))?;
+            let threshold = thresholds.iter().rev().find(|threshold| threshold.applies_to(file))?;
             (count.total > 0).then(|| FileVerdict {
                 path: file.path.clone(),
                 count,

@@ -126,6 +126,8 @@ pub struct Report {
     pub rounded: Option<Percent>,
     /// Whether coverage.py made it.
     pub by_coverage_py: bool,
+    /// The folders below which its relative paths may lie, as Cobertura names them.
+    pub sources: Vec<String>,
     /// Its files.
     pub coverage: Coverage,
 }
@@ -141,6 +143,7 @@ impl Report {
             body: Body::default(),
             rounded: None,
             by_coverage_py: false,
+            sources: Vec::new(),
             coverage: Coverage::default(),
         }
     }
@@ -165,8 +168,9 @@ impl Report {
         Totals { total, line, branch, function }.known()
     }
 
-    /// Adds another report to this one. The total of reports that count different things is in lines.
-    pub fn merge(&mut self, other: Self) {
+    /// Adds another report to this one. The total of reports that count different things is in lines. Answers with the
+    /// other's files that could be several of this one's.
+    pub fn merge(&mut self, other: Self) -> Vec<String> {
         // Clover's elements have no names by which they could be united.
         if self.unit != other.unit || self.unit == TotalUnit::Elements {
             self.unit = TotalUnit::Lines;
@@ -180,6 +184,7 @@ impl Report {
             functions: self.body.functions || other.body.functions,
             units: self.body.units && other.body.units,
         };
-        self.coverage.merge(other.coverage);
+        self.sources.clear();
+        self.coverage.unite(other.coverage)
     }
 }

@@ -4,6 +4,9 @@
 #[path = "covgate/reports.rs"]
 mod reports;
 
+#[path = "covgate/checkout.rs"]
+mod checkout;
+
 #[path = "covgate/comparisons.rs"]
 mod comparisons;
 

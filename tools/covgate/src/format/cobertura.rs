@@ -13,10 +13,22 @@ use crate::input::Input;
 use crate::report::{Body, Report, TotalUnit, Totals};
 use crate::verdict::Count;
 
+/// The most source folders that are kept, and the longest.
+const MAX_SOURCES: usize = 1000;
+const MAX_FOLDER: usize = 4096;
+
 pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<(), ReportError> {
-    let mut tags = Tags::new(input);
+    let mut tags = Tags::with_text_of("source", input);
     let mut reading = Reading { coverage: std::mem::take(&mut report.coverage), ..Reading::default() };
     while tags.advance()? {
+        if tags.tag().is_end_of("source") {
+            let folder = tags.take_text();
+            // Many generators write nothing, or a full stop, where they have nothing to say.
+            let says_something = !matches!(folder.as_str(), "" | "." | "./") && folder.len() < MAX_FOLDER;
+            if says_something && report.sources.len() < MAX_SOURCES {
+                report.sources.push(folder);
+            }
+        }
         reading.take(tags.tag()).map_err(|error| at(&tags, error))?;
         if let Some(class) = &mut reading.class {
             let taken = class.plain_lines(tags.plain_block());

@@ -31,6 +31,12 @@ struct Summary {
 }
 
 impl Summary {
+    /// How many of a file's covered lines are not statements, if all that are missed are.
+    fn surplus_in(&self, listed: Count) -> Option<u64> {
+        let missed = self.num_statements.checked_sub(self.covered_lines)?;
+        (listed.total - listed.covered == missed).then(|| listed.covered.checked_sub(self.covered_lines))?
+    }
+
     fn counts(&self) -> Result<Totals, ReportError> {
         let count = |what, covered, total| {
             Count::new(covered, total).ok_or_else(|| ReportError::count(what, covered, total))
@@ -70,12 +76,16 @@ impl Members for Files<'_> {
         let mut file = File { coverage: FileCoverage::new(path), ..File::default() };
         map.next_value_seed(Object(&mut file))?;
         let File { mut coverage, excluded, branches, summary, functions } = file;
-        // Before coverage.py 6 the executed lines are all that ran, statement or not.
+        // The executed lines are all that ran: before coverage.py 6 excluded ones and lines of files without
+        // statements too, and before 7.13 the docstrings of modules and classes.
         for line in excluded {
             coverage.no_line(line);
         }
         if summary.as_ref().is_some_and(|summary| summary.num_statements == 0) {
             coverage.no_lines();
+        }
+        if let Some(surplus) = summary.as_ref().and_then(|summary| summary.surplus_in(coverage.lines())) {
+            coverage.discount(surplus);
         }
         let stated = summary.map(|summary| summary.counts()).transpose().map_err(A::Error::custom)?;
         let stated = stated.and_then(|counts| counts.branch);

@@ -70,12 +70,25 @@ fn json(text: &[u8]) -> Option<Format> {
         Some(Format::LlvmCov)
     } else if any(&["\"pct\""]) && any(&["\"skipped\"", "\"statements\""]) {
         Some(Format::Istanbul)
-    } else if first_key == b"result"
-        || any(&["\"coverage\""]) && any(&["\"lines\"", "[null", "[\n", "\"timestamp\""])
-    {
+    } else if is_of_simplecov(text, first_key) {
         Some(Format::SimpleCov)
     } else {
         None
+    }
+}
+
+/// `.last_run.json` has a result, `.resultset.json` coverage as the first of each suite, and the older JSON formatter a
+/// list of files with theirs.
+fn is_of_simplecov(text: &[u8], first_key: &[u8]) -> bool {
+    let tokens = |text: &[u8]| {
+        text.iter().copied().filter(|c| !c.is_ascii_whitespace()).take(200).collect::<Vec<u8>>()
+    };
+    let after_key = &text[memmem::find(text, first_key).unwrap_or(0) + first_key.len()..];
+    let nested = tokens(after_key);
+    match first_key {
+        b"result" => has(&nested, "\"line\"") || has(&nested, "\"covered_percent\""),
+        _ if nested.starts_with(b"\":{\"coverage\":{") => true,
+        _ => has(text, "\"command_name\"") && has(text, "\"filename\"") && has(text, "\"coverage\""),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::xml::{Kind, Tag, Tags};
-use crate::coverage::{Coverage, FileCoverage, hash};
+use crate::coverage::{Coverage, FileCoverage, Summary, hash};
 use crate::error::ReportError;
 use crate::input::Input;
 use crate::report::{Body, Report, TotalUnit, Totals};
@@ -49,14 +49,41 @@ struct Reading {
     coverage: Coverage,
     /// The files of the package in hand, whose classes and lines stand apart.
     in_package: Coverage,
-    /// What the classes of each of these files count: instructions and branches.
-    of_classes: HashMap<String, (Count, Count)>,
+    /// What the classes of each of these files count.
+    of_classes: HashMap<String, OfClasses>,
     groups: Vec<String>,
     package: String,
     class: Option<String>,
     class_file: String,
     method: Option<String>,
     file: Option<FileCoverage>,
+}
+
+/// What the classes of a file count. Those that share a line count it each.
+#[derive(Default)]
+struct OfClasses {
+    instructions: Count,
+    branches: Count,
+    lines: Count,
+    name_their_file: bool,
+}
+
+impl OfClasses {
+    fn and(mut self, other: &Self) -> Self {
+        self.instructions += other.instructions;
+        self.branches += other.branches;
+        self
+    }
+
+    /// Adds what they count beyond what is known to a file.
+    fn add_beyond(&self, known: &Self, file: &mut FileCoverage) {
+        if let Some(rest) = self.instructions.beyond(known.instructions) {
+            file.unit(NO_LINE, rest);
+        }
+        if let Some(rest) = self.branches.beyond(known.branches) {
+            file.branch_count(0, rest);
+        }
+    }
 }
 
 impl Reading {
@@ -73,7 +100,11 @@ impl Reading {
             "class" if opens => {
                 let name = tag.required("name")?;
                 let simple = name.rsplit_once('/').map_or(&*name, |(_, simple)| simple);
-                self.class_file = self.path(&tag.value("sourcefilename")?.unwrap_or(simple.into()));
+                let file = tag.value("sourcefilename")?;
+                let name_their_file = file.is_some();
+                self.class_file = self.path(&file.unwrap_or(simple.into()));
+                let of_classes = self.of_classes.entry(self.class_file.clone()).or_default();
+                of_classes.name_their_file = name_their_file;
                 self.class = Some(name.into_owned());
             }
             "class" if !begins => self.class = None,
@@ -97,18 +128,32 @@ impl Reading {
         Ok(())
     }
 
-    /// Code that was compiled without line numbers is counted in its class only.
+    /// Code that was compiled without line numbers is counted in its class only, and so are gcovr's lines.
     fn end_package(&mut self) {
-        for (path, (instructions, branches)) in std::mem::take(&mut self.of_classes) {
-            let file = self.in_package.file(&path);
-            if let Some(rest) = instructions.beyond(file.units()) {
-                file.unit(NO_LINE, rest);
-            }
-            if let Some(rest) = branches.beyond(file.branches()) {
-                file.branch_count(0, rest);
-            }
+        let mut of_classes = std::mem::take(&mut self.of_classes);
+        let has_lines = self.in_package.lines().total > 0;
+        if has_lines && of_classes.values().any(|classes| !classes.name_their_file) {
+            // Before JaCoCo 0.7.8 a class does not say which file it is in.
+            let all = of_classes.drain().map(|(_, of_class)| of_class);
+            let all = all.fold(OfClasses::default(), |sum, of_class| sum.and(&of_class));
+            let known = OfClasses {
+                instructions: self.in_package.units(),
+                branches: self.in_package.branches(),
+                ..OfClasses::default()
+            };
+            let path = self.path("");
+            all.add_beyond(&known, self.in_package.file(&path));
         }
-        self.coverage.merge(std::mem::take(&mut self.in_package));
+        for (path, of_classes) in of_classes {
+            let file = self.in_package.file(&path);
+            if !has_lines && of_classes.lines.total > 0 {
+                file.summarize(Summary { lines: Some(of_classes.lines), ..Summary::default() });
+            }
+            let known =
+                OfClasses { instructions: file.units(), branches: file.branches(), ..OfClasses::default() };
+            of_classes.add_beyond(&known, file);
+        }
+        self.coverage.extend(std::mem::take(&mut self.in_package));
     }
 
     /// A source file's path: its package in its group, as several modules may have the same package.
@@ -123,6 +168,10 @@ impl Reading {
 
     fn line(&mut self, tag: &Tag) -> Result<(), ReportError> {
         let Some(file) = &mut self.file else { return Ok(()) };
+        if tag.raw("mi").is_none() && tag.raw("ci").is_none() {
+            // gcovr names lines, but not which of them are covered.
+            return Ok(());
+        }
         let number = tag.line("nr")?;
         let count = |missed, covered| -> Result<Count, ReportError> {
             let (missed, covered) = (tag.number(missed)?.unwrap_or(0), tag.number(covered)?.unwrap_or(0));
@@ -151,13 +200,22 @@ impl Reading {
         let totals = match (depth, &self.class) {
             (1, _) => &mut self.header,
             (_, Some(_)) => {
-                let (instructions, branches) = self.of_classes.entry(self.class_file.clone()).or_default();
+                let of_classes = self.of_classes.entry(self.class_file.clone()).or_default();
                 match &*kind {
-                    "INSTRUCTION" => *instructions += count,
-                    "BRANCH" => *branches += count,
+                    "INSTRUCTION" => of_classes.instructions += count,
+                    "BRANCH" => of_classes.branches += count,
+                    "LINE" => of_classes.lines += count,
                     _ => {}
                 }
                 &mut self.by_class
+            }
+            (_, None) if self.file.is_some() => {
+                if let ("LINE", Some(file)) = (&*kind, &mut self.file)
+                    && !file.knows_lines()
+                {
+                    file.summarize(Summary { lines: Some(count), ..Summary::default() });
+                }
+                return Ok(());
             }
             _ => return Ok(()),
         };

@@ -6,7 +6,7 @@ use std::io::BufRead as _;
 
 use super::digits;
 use super::xml::hit;
-use crate::coverage::FileCoverage;
+use crate::coverage::{Coverage, FileCoverage, Summary};
 use crate::error::ReportError;
 use crate::input::Input;
 use crate::report::{Body, Report, Totals};
@@ -20,11 +20,14 @@ pub(super) fn read(mut input: Input, report: &mut Report) -> Result<(), ReportEr
     let mut record: Option<Record> = None;
     let mut number = 0_u64;
     let mut sums = Sums::default();
+    // Whether the line before was a path or a name, which may have line breaks (JavaScript's `data:` URLs have).
+    let mut in_name = false;
     loop {
         if let Some(record) = &mut record {
             let (taken, lines) = plain_lines(input.in_hand(), &mut record.file);
             input.consume(taken);
             number += lines;
+            in_name &= lines == 0;
         }
         let line = input.next_line(&mut spill, MAX_LINE)?;
         if line.is_empty() {
@@ -37,15 +40,17 @@ pub(super) fn read(mut input: Input, report: &mut Report) -> Result<(), ReportEr
             let record = record.take().ok_or_else(|| at("end_of_record without SF"))?;
             sums.add(&record);
             report.coverage.add(record.file);
+            in_name = false;
             continue;
         }
         let Some(colon) = line.iter().take(8).position(|c| *c == b':') else {
-            if line.is_empty() || line[0] == b'#' {
+            if line.is_empty() || line[0] == b'#' || in_name {
                 continue;
             }
             return Err(at("neither a KEY:value nor end_of_record"));
         };
         let (key, value) = (&line[..colon], &line[colon + 1..]);
+        in_name = matches!(key, b"SF" | b"FN" | b"FNDA" | b"FNA");
         match (key, &mut record) {
             (b"SF", Some(_)) => return Err(at("SF before the end_of_record of the file before")),
             (b"SF", none) => {
@@ -66,8 +71,14 @@ pub(super) fn read(mut input: Input, report: &mut Report) -> Result<(), ReportEr
             record.file.path
         )));
     }
-    report.body = Body { lines: true, branches: true, functions: true, units: false };
     report.header = sums.header();
+    if let Some(files) = sums.counts_only {
+        // `llvm-cov export -summary-only` writes the sums of each file and no lines.
+        report.body = Body { lines: true, ..Body::default() };
+        report.coverage = files;
+        return Ok(());
+    }
+    report.body = Body { lines: true, branches: true, functions: true, units: false };
     report.by_part = sums.body;
     Ok(())
 }
@@ -155,11 +166,24 @@ struct Sums {
     /// Whether every record with something to count states how much.
     incomplete: [bool; 3],
     body: Totals,
+    /// The files with what they state, as long as none of them has a line.
+    counts_only: Option<Coverage>,
+    has_lines: bool,
 }
 
 impl Sums {
     fn add(&mut self, record: &Record) {
         let file = &record.file;
+        self.has_lines |= file.knows_lines();
+        if self.has_lines {
+            self.counts_only = None;
+        } else if let (Some(total), Some(covered)) = record.stated[0]
+            && let Some(lines) = Count::new(covered, total).filter(|lines| lines.total > 0)
+        {
+            let mut counted = FileCoverage::new(&file.path);
+            counted.summarize(Summary { lines: Some(lines), ..Summary::default() });
+            self.counts_only.get_or_insert_default().add(counted);
+        }
         let counts = [file.lines(), file.branches(), file.functions()];
         for (at, (found, hit)) in record.stated.into_iter().enumerate() {
             match (found, hit) {

@@ -1,6 +1,6 @@
 //! The tags of an XML report, in order, in bounded memory.
 //!
-//! Coverage reports keep everything in tags and attributes, so text is skipped. A tag that lies
+//! Coverage reports keep everything in tags and attributes, save Cobertura's source folders; other text is skipped. A tag that lies
 //! whole and plain in the block in hand is read where it lies; everything else (comments, CDATA,
 //! processing instructions, DOCTYPE, entities in values, names beyond ASCII, a tag across two
 //! blocks) goes through quick-xml. A DOCTYPE is accepted, since JaCoCo, Cobertura and istanbul
@@ -20,8 +20,9 @@ use crate::input::Input;
 const MAX_DEPTH: usize = 256;
 /// The longest single tag, comment or text.
 const MAX_EVENT: u64 = 4 * 1024 * 1024;
-/// How much of the comments is kept.
+/// How much of the comments, and of the text of one element, is kept.
 const MAX_COMMENTS: usize = 1024;
+const MAX_TEXT: usize = 64 * 1024;
 /// The most attributes of a tag.
 pub(super) const MAX_ATTRIBUTES: usize = 64;
 
@@ -36,6 +37,9 @@ pub(super) struct Tags {
     between: bool,
     seen_root: bool,
     comments: String,
+    /// The element whose text is kept, and its text so far, with its entities as they were written.
+    text_of: &'static str,
+    text: String,
     plain: bool,
     tag: Tag,
 }
@@ -67,6 +71,11 @@ impl Tag {
     pub(super) fn name(&self) -> &str {
         let name = &self.text[self.name.clone()];
         name.rsplit_once(':').map_or(name, |(_, local)| local)
+    }
+
+    /// Whether it closes an element of this name.
+    pub(super) fn is_end_of(&self, name: &str) -> bool {
+        self.kind == Kind::End && self.name() == name
     }
 
     /// The raw value of an attribute.
@@ -155,6 +164,11 @@ pub(super) fn hit(text: &[u8]) -> Option<bool> {
 impl Tags {
     /// The tags of a report.
     pub(super) fn new(input: Input) -> Self {
+        Self::with_text_of("", input)
+    }
+
+    /// The tags of a report, and the text of the elements of one name.
+    pub(super) fn with_text_of(element: &'static str, input: Input) -> Self {
         let mut reader = Reader::from_reader(input);
         // Names of closing tags are checked here, since quick-xml does not see every tag.
         reader.config_mut().check_end_names = false;
@@ -167,6 +181,8 @@ impl Tags {
             between: false,
             seen_root: false,
             comments: String::new(),
+            text_of: element,
+            text: String::new(),
             plain: true,
             tag: Tag::default(),
         }
@@ -219,6 +235,12 @@ impl Tags {
     /// The beginning of what the report's comments say.
     pub(super) fn comments(&self) -> &str {
         &self.comments
+    }
+
+    /// The text of the element that was just closed, where it is one whose text is kept.
+    pub(super) fn take_text(&mut self) -> String {
+        let text = std::mem::take(&mut self.text);
+        quick_xml::escape::unescape(text.trim()).map_or_else(|_| text.clone(), Cow::into_owned)
     }
 
     /// Where the reader is, for messages.
@@ -288,6 +310,7 @@ impl Tags {
 
     /// Takes the next tag through quick-xml; false at the end of the report.
     fn next_unusual(&mut self) -> Result<bool, ReportError> {
+        let keeps_text = self.starts.last().is_some_and(|start| &self.open[*start..] == self.text_of);
         loop {
             self.buffer.clear();
             self.reader.get_mut().allow(MAX_EVENT);
@@ -324,6 +347,15 @@ impl Tags {
                 {
                     let where_ = if self.seen_root { "after" } else { "before" };
                     return Err(ReportError::malformed(format!("text {where_} the root element")));
+                }
+                Event::Text(text) if keeps_text && self.text.len() < MAX_TEXT => {
+                    self.text += &text.into_inner()
+                }
+                Event::GeneralRef(name) if keeps_text && self.text.len() < MAX_TEXT => {
+                    self.text.extend(["&", &name.into_inner(), ";"]);
+                }
+                Event::CData(text) if keeps_text && self.text.len() < MAX_TEXT => {
+                    self.text += &quick_xml::escape::escape(text.into_inner());
                 }
                 Event::Comment(text) => {
                     if self.comments.len() < MAX_COMMENTS {

@@ -15,13 +15,15 @@ use crate::verdict::Count;
 /// GitLab ignores a larger report.
 const LIMIT: usize = 10 * 1024 * 1024;
 /// Room for what stands around the files.
-const FRAME: usize = 1024;
+const FRAME: usize = 512 * 1024;
+/// GitLab reads no more source folders than a hundred; the first is the project itself.
+const MOST_SOURCES: usize = 99;
 
 /// Writes the report: the files of the diff where there is one, else all.
 pub fn write(answer: &Answer, path: &Path, dry_run: bool, console: &Console) -> Result<(), Failure> {
     let files = answer.report.coverage.files();
     let mut wanted: Vec<(&str, &FileCoverage)> = match &answer.diff {
-        None => files.iter().map(|file| (file.path.as_str(), file)).collect(),
+        None => files.iter().map(|file| (name(file), file)).collect(),
         Some(diff) => {
             let find = |name: &str| files.iter().find(|file| file.path == name);
             diff.files
@@ -43,7 +45,7 @@ pub fn write(answer: &Answer, path: &Path, dry_run: bool, console: &Console) -> 
         let class = class(name, file);
         if size + class.len() <= LIMIT {
             size += class.len();
-            classes.push((class, file.lines(), known_branches(file)));
+            classes.push((class, known_lines(file), known_branches(file)));
         }
     }
     if classes.len() < all {
@@ -53,7 +55,7 @@ pub fn write(answer: &Answer, path: &Path, dry_run: bool, console: &Console) -> 
             path.display()
         ));
     }
-    let report = report(&classes);
+    let report = report(&classes, &answer.report.sources);
     if dry_run {
         console.note(format!("would write {} with {} files", path.display(), classes.len()));
         return Ok(());
@@ -61,14 +63,19 @@ pub fn write(answer: &Answer, path: &Path, dry_run: bool, console: &Console) -> 
     replace(path, report.as_bytes())
 }
 
-fn report(classes: &[(String, Count, Count)]) -> String {
+/// GitLab looks for paths from the top of the project, and puts a source folder before the others.
+fn name(file: &FileCoverage) -> &str {
+    if file.is_in_checkout() { file.identity() } else { &file.path }
+}
+
+fn report(classes: &[(String, Count, Count)], sources: &[String]) -> String {
     let lines: Count = classes.iter().map(|(_, lines, _)| *lines).sum();
     let branches: Count = classes.iter().map(|(_, _, branches)| *branches).sum();
     let mut report = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <coverage line-rate=\"{}\" branch-rate=\"{}\" lines-covered=\"{}\" lines-valid=\"{}\" \
          branches-covered=\"{}\" branches-valid=\"{}\" complexity=\"0\" version=\"covgate\" timestamp=\"0\">\n\
-         <sources><source>.</source></sources>\n<packages><package name=\"\" line-rate=\"{0}\" branch-rate=\"{1}\" \
+         <sources><source>.</source>{}</sources>\n<packages><package name=\"\" line-rate=\"{0}\" branch-rate=\"{1}\" \
          complexity=\"0\"><classes>\n",
         rate(lines),
         rate(branches),
@@ -76,6 +83,11 @@ fn report(classes: &[(String, Count, Count)]) -> String {
         lines.total,
         branches.covered,
         branches.total,
+        sources
+            .iter()
+            .take(MOST_SOURCES)
+            .map(|folder| format!("<source>{}</source>", text(folder)))
+            .collect::<String>(),
     );
     report.extend(classes.iter().map(|(class, _, _)| class.as_str()));
     report + "</classes></package></packages>\n</coverage>\n"
@@ -85,7 +97,7 @@ fn class(name: &str, file: &FileCoverage) -> String {
     let name = text(name);
     let mut class = format!(
         "<class name=\"{name}\" filename=\"{name}\" line-rate=\"{}\" branch-rate=\"{}\" complexity=\"0\"><methods/><lines>\n",
-        rate(file.lines()),
+        rate(known_lines(file)),
         rate(known_branches(file)),
     );
     for (line, covered) in file.each_line() {
@@ -98,6 +110,11 @@ fn class(name: &str, file: &FileCoverage) -> String {
         class += "/>\n";
     }
     class + "</lines></class>\n"
+}
+
+/// The lines that are written.
+fn known_lines(file: &FileCoverage) -> Count {
+    file.each_line().map(|(_, covered)| Count { covered: u64::from(covered), total: 1 }).sum()
 }
 
 /// The branches that are written: those of lines that are known.

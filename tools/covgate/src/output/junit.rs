@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::ranges;
 use super::xml::text;
 use crate::gate::Answer;
+
+/// The most files whose missed lines are listed.
+const MOST_FILES: usize = 50;
 
 /// A comparison: its name, and why it fails.
 struct Case {
@@ -43,7 +47,14 @@ fn cases(answer: &Answer) -> Vec<Case> {
     }];
     if let Some(diff) = &answer.diff {
         let missed = diff.files.iter().filter(|file| !file.missed.is_empty());
-        let missed: Vec<String> = missed.map(|file| format!("{}: {:?}", file.path, file.missed)).collect();
+        let count = missed.clone().count();
+        let mut missed: Vec<String> = missed
+            .take(MOST_FILES)
+            .map(|file| format!("{}: {}", file.path, ranges::of(&file.missed)))
+            .collect();
+        if count > MOST_FILES {
+            missed.push(format!("and in {} more files", count - MOST_FILES));
+        }
         cases.push(Case {
             name: format!("coverage of changed lines is at least {}%", diff.threshold),
             failure: failure(diff.pass, format!("{} are covered; missed: {}", diff.count, missed.join("; "))),

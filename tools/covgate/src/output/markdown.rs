@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::ranges;
 use crate::gate::Answer;
 use crate::report::Metric;
 use crate::verdict::Count;
@@ -53,7 +54,7 @@ pub(super) fn note(answer: &Answer) -> String {
     );
     let missed = answer.diff.iter().flat_map(|diff| &diff.files).filter(|file| !file.missed.is_empty());
     let missed: Vec<_> =
-        missed.map(|file| format!("| {} | {} |\n", code(&file.path), ranges(&file.missed))).collect();
+        missed.map(|file| format!("| {} | {} |\n", code(&file.path), ranges::of(&file.missed))).collect();
     table(&mut note, "Changed lines that no test reached", "| file | lines |\n|---|---|\n", &missed);
     for warning in &answer.warnings {
         let _ = write!(note, "\n> Warning: {}\n", plain(warning));
@@ -88,27 +89,4 @@ fn code(path: &str) -> String {
 /// Text that starts nothing of Markdown's own in a table.
 fn plain(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('|', "\\|").replace('<', "&lt;")
-}
-
-/// `3-5, 9`
-fn ranges(lines: &[u32]) -> String {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for line in lines {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *line => *last = *line,
-            _ => ranges.push((*line, *line)),
-        }
-    }
-    let range = |(first, last): &(u32, u32)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn lines_that_follow_each_other_are_one_range() {
-        assert_eq!(super::ranges(&[3, 4, 5, 9, 11, 12]), "3-5, 9, 11-12");
-    }
 }

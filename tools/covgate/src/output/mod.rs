@@ -5,6 +5,7 @@ pub mod cobertura;
 mod fields;
 mod junit;
 mod markdown;
+pub mod ranges;
 mod xml;
 
 use step::{Dotenv, Failure, Records, document};

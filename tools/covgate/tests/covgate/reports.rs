@@ -51,6 +51,12 @@ impl Bench {
         Answer(tool.output().unwrap())
     }
 
+    /// The same in a folder below.
+    pub(crate) fn run_in(&self, folder: &str, arguments: &[&str]) -> Answer {
+        let mut tool = self.home.tool("covgate");
+        Answer(tool.current_dir(self.path(folder)).args(arguments).output().unwrap())
+    }
+
     /// The fields of `--output json`.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
@@ -59,7 +65,12 @@ impl Bench {
 
     /// `covered/total` of total, line, branch and function.
     pub(crate) fn counts(&self, report: &str) -> [String; 4] {
-        let fields = self.json(&["--fail-under", "0", report]);
+        self.counts_of_all(&[report])
+    }
+
+    /// The same of the union of reports.
+    pub(crate) fn counts_of_all(&self, reports: &[&str]) -> [String; 4] {
+        let fields = self.json(&[&["--fail-under", "0"], reports].concat());
         assert!(fields.get("error").is_none(), "{fields}");
         let count = |part: &Value| {
             if part["total"].is_null() {

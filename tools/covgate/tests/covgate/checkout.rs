@@ -1,0 +1,123 @@
+//! Which file of a report is which of another, of the diff, and of the work tree.
+
+use crate::reports::{Answer, Bench};
+
+/// A Cobertura report of one file below a source folder, with two of these lines covered.
+fn cobertura(source: &str, file: &str, covered: [u32; 2]) -> String {
+    let lines: String = (1..=4)
+        .map(|line| format!("<line number=\"{line}\" hits=\"{}\"/>", u32::from(covered.contains(&line))))
+        .collect();
+    format!(
+        "<coverage line-rate=\"0.5\"><sources><source>{source}</source></sources><packages><package><classes>\
+         <class name=\"m\" filename=\"{file}\"><lines>{lines}</lines></class></classes></package></packages></coverage>"
+    )
+}
+
+fn lcov(file: &str) -> String {
+    format!("SF:{file}\nDA:1,1\nDA:2,1\nDA:3,0\nDA:4,0\nend_of_record\n")
+}
+
+fn diff(file: &str) -> String {
+    format!("--- a/{file}\n+++ b/{file}\n@@ -2,1 +2,2 @@\n two\n+three\n")
+}
+
+/// `covered/total` of the union, and what was said of it.
+fn union(bench: &Bench, variables: &[(&str, &str)], reports: &[&str]) -> (String, String) {
+    let answer = bench.run_with(&[&["--fail-under", "0"], reports].concat(), variables, "");
+    let count = answer.stderr().split_once("% (").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    (count.split(" lines").next().unwrap_or_default().to_owned(), answer.stderr())
+}
+
+#[test]
+fn a_source_folder_is_the_beginning_of_a_path() {
+    let bench = Bench::new()
+        .with("c.xml", cobertura("/builds/g/p/app", "m.py", [3, 4]))
+        .with("relative.info", lcov("app/m.py"))
+        .with("absolute.info", lcov("/builds/g/p/app/m.py"))
+        .with("windows.info", lcov("C:\\p\\app\\m.py"))
+        .with("windows.xml", cobertura("C:\\p\\", "app\\m.py", [3, 4]))
+        .with("other.info", lcov("lib/m.py"));
+    for (reports, expected) in [
+        (["c.xml", "relative.info"], "4 of 4"),
+        (["relative.info", "c.xml"], "4 of 4"),
+        (["c.xml", "absolute.info"], "4 of 4"),
+        (["windows.xml", "windows.info"], "4 of 4"),
+        (["windows.xml", "relative.info"], "4 of 4"),
+        (["c.xml", "other.info"], "4 of 8"),
+    ] {
+        assert_eq!(union(&bench, &[], &reports).0, expected, "{reports:?}");
+    }
+}
+
+#[test]
+fn packages_of_one_repository_stay_apart_and_checkouts_of_it_do_not() {
+    let bench = Bench::new()
+        .with("a.xml", cobertura("/builds/g/p/a/src", "main.py", [1, 2]))
+        .with("b.xml", cobertura("/builds/g/p/b/src", "main.py", [3, 4]))
+        .with("slot-0.xml", cobertura("/builds/0/g/p/src", "main.py", [1, 2]))
+        .with("slot-1.xml", cobertura("/builds/1/g/p/src", "main.py", [3, 4]));
+    assert_eq!(union(&bench, &[], &["a.xml", "b.xml"]).0, "4 of 8");
+    let project = [("CI_PROJECT_PATH", "g/p")];
+    assert_eq!(union(&bench, &project, &["a.xml", "b.xml"]).0, "4 of 8");
+    assert_eq!(union(&bench, &project, &["slot-0.xml", "slot-1.xml"]).0, "4 of 4");
+}
+
+#[test]
+fn a_file_that_could_be_several_is_counted_apart_and_named() {
+    let bench =
+        Bench::new().with("two.info", lcov("/w/a/m.py") + &lcov("/w/b/m.py")).with("one.info", lcov("m.py"));
+    let (count, said) = union(&bench, &[], &["two.info", "one.info"]);
+    assert_eq!(count, "6 of 12");
+    assert!(said.contains("m.py of one.info may be any of several files"), "{said}");
+}
+
+/// Reports from containers and other runners, seen from a work tree.
+#[test]
+fn the_work_tree_tells_which_file_is_meant() {
+    let bench = Bench::new()
+        .with("app/m.py", "")
+        .with("lib/m.py", "")
+        .with("container.xml", cobertura("/srv/x/app", "m.py", [1, 2]))
+        .with("runner.info", lcov("/somewhere/p/app/m.py"))
+        .with("app.diff", diff("app/m.py"))
+        .with("lib.diff", diff("lib/m.py"));
+    assert_eq!(union(&bench, &[], &["container.xml", "runner.info"]).0, "2 of 4");
+    let look =
+        |report: &str, diff: &str| -> Answer { bench.run(&["--fail-under", "50", "--diff", diff, report]) };
+    for report in ["container.xml", "runner.info"] {
+        let answer = look(report, "app.diff");
+        assert!(answer.stderr().contains("app/m.py: missed changed lines 3"), "{}", answer.stderr());
+        let other = look(report, "lib.diff");
+        assert!(other.stderr().contains("changed, but not in the report: lib/m.py"), "{}", other.stderr());
+    }
+    bench.run(&["--fail-under", "0", "--cobertura", "out.xml", "container.xml"]);
+    let written = std::fs::read_to_string(bench.path("out.xml")).unwrap();
+    assert!(written.contains("filename=\"app/m.py\""), "{written}");
+    let per_file = bench.run(&["--fail-under", "0", "--per-file", "app/*=60", "container.xml"]);
+    assert_eq!(per_file.status(), 1, "{}", per_file.stderr());
+}
+
+#[test]
+fn a_folder_below_the_top_of_the_work_tree() {
+    let bench = Bench::new()
+        .with(".git/HEAD", "ref: refs/heads/main\n")
+        .with("app/src/m.py", "")
+        .with("app/c.info", lcov("src/m.py"))
+        .with("whole.diff", diff("app/src/m.py"))
+        .with("relative.diff", diff("src/m.py"));
+    for diff in ["../whole.diff", "../relative.diff"] {
+        let answer =
+            bench.run_in("app", &["--fail-under", "0", "--fail-under-diff", "1", "--diff", diff, "c.info"]);
+        assert!(answer.stderr().contains("m.py: missed changed lines 3"), "{}", answer.stderr());
+    }
+}
+
+#[test]
+fn source_folders_are_kept_for_gitlab_where_the_work_tree_lacks_the_files() {
+    let report = cobertura("/builds/g/p/a &amp; b", "m.py", [1, 2]);
+    let bench = Bench::new().with("c.xml", report);
+    bench.run(&["--fail-under", "0", "--cobertura", "out.xml", "c.xml"]);
+    let written = std::fs::read_to_string(bench.path("out.xml")).unwrap();
+    assert!(written.contains("<source>/builds/g/p/a &amp; b</source>"), "{written}");
+    assert!(written.contains("filename=\"m.py\""), "{written}");
+}
