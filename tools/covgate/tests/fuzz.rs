@@ -1,6 +1,6 @@
-//! Reports that were damaged at random: no parser panics, hangs, or takes memory without bounds, the quick
-//! way through plain XML finds what the way through quick-xml finds, and counting as files go by finds what
-//! their union has.
+//! Reports and diffs that were damaged at random: no parser panics, hangs, or takes memory without bounds, the quick
+//! way through plain XML finds what the way through quick-xml finds, counting as files go by finds what
+//! their union has, and a report united with itself says what it said.
 //!
 //! `COVGATE_FUZZ_SECONDS` is how long each format is tried, 600 for a thorough run with `--release`; `COVGATE_FUZZ_SEED`
 //! repeats a run.
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use covgate::format::{Depth, Format};
 use covgate::input::Input;
+use covgate::patch;
+use covgate::verdict::Count;
 use step::environment;
 
 /// What is worth putting somewhere in a report.
@@ -102,29 +104,39 @@ fn outcome(format: Format, depth: Depth, reader: Box<dyn Read>) -> Option<String
     })
 }
 
+/// The lines of a report that names them all, and those of its union with itself.
+fn doubled(format: Format, report: &[u8]) -> Option<[Count; 2]> {
+    let read = || {
+        let input = Input::new(Box::new(Cursor::new(report.to_vec()))).ok()?;
+        format.read(input, Depth::Files).ok()
+    };
+    let mut union = read()?;
+    let mut files = union.coverage.files().iter();
+    files.all(|file| file.knows_lines() || file.lines().total == 0).then_some(())?;
+    let once = union.coverage.lines();
+    union.merge(read()?);
+    Some([once, union.coverage.lines()])
+}
+
 fn number(variable: &str) -> Option<u64> {
     environment::var(variable).and_then(|value| value.parse().ok())
 }
 
+fn corpus(names: &[&str]) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    names.iter().map(|name| std::fs::read(folder.join(name)).unwrap()).collect()
+}
+
 #[track_caller]
 fn try_damaged(format: Format, names: &[&str]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let corpus: Vec<Vec<u8>> = names.iter().map(|name| std::fs::read(folder.join(name)).unwrap()).collect();
+    let corpus = corpus(names);
     for report in &corpus {
         assert!(
             outcome(format, Depth::Files, Box::new(Cursor::new(report.clone()))).is_some(),
             "the corpus is read"
         );
     }
-    let seed = number("COVGATE_FUZZ_SEED").unwrap_or(0x9e37_79b9_7f4a_7c15);
-    let end = Instant::now() + Duration::from_secs(number("COVGATE_FUZZ_SECONDS").unwrap_or(1));
-    let mut random = Random(seed);
-    let mut tries = 0_u64;
-    while tries < 200 || Instant::now() < end {
-        let mut report = corpus[random.below(corpus.len())].clone();
-        for _ in 0..=random.below(6) {
-            random.damage(&mut report, &corpus);
-        }
+    damaged(&corpus, |report| {
         let began = Instant::now();
         let _ = Format::of(&report);
         let quick = outcome(format, Depth::Files, Box::new(Cursor::new(report.clone())));
@@ -136,6 +148,27 @@ fn try_damaged(format: Format, names: &[&str]) {
         if let Some(counts) = outcome(format, Depth::Counts, Box::new(Cursor::new(report.clone()))) {
             assert_eq!(quick, Some(counts), "{}", String::from_utf8_lossy(&report));
         }
+        // The others state counts that need not be those of their lines.
+        let is_sum_of_lines = !matches!(format, Format::CoverageHtml | Format::Istanbul | Format::LlvmCov);
+        if is_sum_of_lines && let Some([once, twice]) = doubled(format, &report) {
+            assert_eq!(once, twice, "{}", String::from_utf8_lossy(&report));
+        }
+    });
+}
+
+/// Hands on damaged reports out of these, until the time is over.
+#[track_caller]
+fn damaged(corpus: &[Vec<u8>], mut take: impl FnMut(Vec<u8>)) {
+    let seed = number("COVGATE_FUZZ_SEED").unwrap_or(0x9e37_79b9_7f4a_7c15);
+    let end = Instant::now() + Duration::from_secs(number("COVGATE_FUZZ_SECONDS").unwrap_or(1));
+    let mut random = Random(seed);
+    let mut tries = 0_u64;
+    while tries < 200 || Instant::now() < end {
+        let mut report = corpus[random.below(corpus.len())].clone();
+        for _ in 0..=random.below(6) {
+            random.damage(&mut report, corpus);
+        }
+        take(report);
         tries += 1;
     }
     if let Some(peak) = peak_memory() {
@@ -204,4 +237,16 @@ fn simplecov() {
         "simplecov-last-run.json",
     ];
     try_damaged(Format::SimpleCov, &names);
+}
+
+#[test]
+fn diffs() {
+    let corpus = corpus(&["change.diff"]);
+    assert!(patch::read(corpus[0].as_slice()).is_ok_and(|changed| changed.len() == 4), "the corpus is read");
+    damaged(&corpus, |diff| {
+        let began = Instant::now();
+        let lines = patch::read(diff.as_slice()).map(|changed| changed.values().map(Vec::len).sum::<usize>());
+        assert!(lines.unwrap_or(0) <= diff.len(), "{}", String::from_utf8_lossy(&diff));
+        assert!(began.elapsed() < Duration::from_secs(10), "slow: {}", String::from_utf8_lossy(&diff));
+    });
 }
