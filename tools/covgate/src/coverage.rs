@@ -315,7 +315,13 @@ impl FileCoverage {
     }
 
     /// Adds what another report says of the same file.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
+        // A report that only counts a file's branches adds nothing to one that says where they are.
+        let [here, there] =
+            [&self.branches, &other.branches].map(|branches| branches.keys().any(|line| *line > 0));
+        if here != there {
+            (if here { &mut other } else { &mut *self }).branches.remove(&0);
+        }
         self.summary = Summary::default();
         self.lines.merge(&other.lines);
         self.surplus = self.surplus.max(other.surplus);
@@ -431,6 +437,17 @@ mod tests {
         assert_eq!(one.branches_at(3), Some(Count { covered: 2, total: 2 }));
         one.branch_count(9, Count { covered: 2, total: 2 });
         assert_eq!(one.branches(), Count { covered: 4, total: 6 });
+        let counted = || {
+            let mut file = FileCoverage::default();
+            file.branch_count(0, Count { covered: 4, total: 6 });
+            file
+        };
+        one.merge(counted());
+        assert_eq!(one.branches(), Count { covered: 4, total: 6 });
+        let mut other = counted();
+        other.merge(counted());
+        other.merge(one);
+        assert_eq!(other.branches(), Count { covered: 4, total: 6 });
     }
 
     #[test]

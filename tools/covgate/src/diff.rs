@@ -215,7 +215,7 @@ impl<'a> Finder<'a> {
         }
         // Of the others, and of all where the diff itself begins elsewhere, one path has to be the end of the other:
         // that below a source folder, or that which the report has.
-        let is_elsewhere = !self.checkout.is_some_and(|checkout| checkout.has(path));
+        let is_elsewhere = self.checkout.is_none_or(|checkout| !checkout.has(path));
         let candidates = candidates.iter().copied().filter(|file| is_elsewhere || !file.is_in_checkout());
         let likeness = |reported: &str| {
             let length = reported.matches('/').count();

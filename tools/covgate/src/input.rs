@@ -243,3 +243,15 @@ fn encoding_of(head: &[u8]) -> Option<&'static Encoding> {
     // .NET declares UTF-16 in a string that is then written in UTF-8; here the declaration itself was read as UTF-8.
     (![UTF_8, UTF_16LE, UTF_16BE].contains(&encoding)).then_some(encoding)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_an_end_is_no_report() {
+        let mut input = Input::new(Box::new(io::repeat(b'\n'))).unwrap().with_limit(1_000_000);
+        let error = io::copy(&mut input, &mut io::sink()).unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 1000000 bytes, as no report is");
+    }
+}

@@ -134,8 +134,8 @@ impl Reading {
         let has_lines = self.in_package.lines().total > 0;
         if has_lines && of_classes.values().any(|classes| !classes.name_their_file) {
             // Before JaCoCo 0.7.8 a class does not say which file it is in.
-            let all = of_classes.drain().map(|(_, of_class)| of_class);
-            let all = all.fold(OfClasses::default(), |sum, of_class| sum.and(&of_class));
+            let all = of_classes.drain().map(|(_, one)| one);
+            let all = all.fold(OfClasses::default(), |sum, one| sum.and(&one));
             let known = OfClasses {
                 instructions: self.in_package.units(),
                 branches: self.in_package.branches(),

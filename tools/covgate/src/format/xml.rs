@@ -349,7 +349,7 @@ impl Tags {
                     return Err(ReportError::malformed(format!("text {where_} the root element")));
                 }
                 Event::Text(text) if keeps_text && self.text.len() < MAX_TEXT => {
-                    self.text += &text.into_inner()
+                    self.text += &text.into_inner();
                 }
                 Event::GeneralRef(name) if keeps_text && self.text.len() < MAX_TEXT => {
                     self.text.extend(["&", &name.into_inner(), ";"]);

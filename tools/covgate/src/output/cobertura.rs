@@ -71,6 +71,11 @@ fn name(file: &FileCoverage) -> &str {
 fn report(classes: &[(String, Count, Count)], sources: &[String]) -> String {
     let lines: Count = classes.iter().map(|(_, lines, _)| *lines).sum();
     let branches: Count = classes.iter().map(|(_, _, branches)| *branches).sum();
+    let folders: Vec<String> = sources
+        .iter()
+        .take(MOST_SOURCES)
+        .map(|folder| format!("<source>{}</source>", text(folder)))
+        .collect();
     let mut report = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <coverage line-rate=\"{}\" branch-rate=\"{}\" lines-covered=\"{}\" lines-valid=\"{}\" \
@@ -83,11 +88,7 @@ fn report(classes: &[(String, Count, Count)], sources: &[String]) -> String {
         lines.total,
         branches.covered,
         branches.total,
-        sources
-            .iter()
-            .take(MOST_SOURCES)
-            .map(|folder| format!("<source>{}</source>", text(folder)))
-            .collect::<String>(),
+        folders.concat(),
     );
     report.extend(classes.iter().map(|(class, _, _)| class.as_str()));
     report + "</classes></package></packages>\n</coverage>\n"
