@@ -1,5 +1,7 @@
 //! The command line of k8s-sync, and the only place that reads the environment.
 
+mod application;
+mod decryption;
 mod once;
 mod sync;
 mod watch;
@@ -12,7 +14,7 @@ use step::{ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, R
 use crate::health;
 use crate::manifest::Identity;
 use crate::report;
-use crate::source::{Release, read_files};
+use crate::source::{Reading, Release, read_files};
 use once::Once;
 use sync::Sync;
 
@@ -24,6 +26,8 @@ Examples:
     --sync-policy automated --auto-prune --self-heal
   k8s-sync apply app -f chart/ --dest-name blue --dest-name green --sync-option CreateNamespace=true
   k8s-sync apply app -f manifests/ --force-conflicts=kubectl-edit --yield-conflicts=.spec.replicas
+  k8s-sync apply app -f manifests/ --decrypt --age-key-secret k8s-sync/keys
+  k8s-sync application app --repo \"$MANIFESTS\" --path manifests --sync-policy automated | k8s-sync apply argo -f -
   kubectl get deployment app -o yaml | k8s-sync health -f -
 
 The cluster is the one of the kubeconfig's current context (KUBECONFIG), or inside a cluster the one around.
@@ -105,7 +109,7 @@ impl Program for Cli {
 
 fn print_health(options: &HealthOf, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
     let release = Release { name: "release", namespace: "default" };
-    for manifest in read_files(&options.file, release)? {
+    for manifest in read_files(&options.file, Reading { release, keys: None })? {
         let status = health::of(&manifest.object);
         report::health(&mut io.out, format, &Identity::of(&manifest.object), &status)?;
     }

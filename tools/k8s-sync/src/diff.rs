@@ -1,15 +1,18 @@
 //! What differs between an object as it is and as it would be.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use similar::TextDiff;
 
-use crate::manifest::Identity;
+use crate::decryption::ENCRYPTED;
+use crate::manifest::{Identity, annotation};
 use crate::standing::LAST_APPLIED;
 
 /// Fields that the server keeps for itself and that say nothing of what was asked for.
 const NOISE: [&str; 5] = ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"];
 
-/// A unified diff of an object, or none where nothing differs. Secrets' values are masked.
+/// A unified diff of an object, or none where nothing differs. Values of Secrets, and what was encrypted, are masked.
 pub fn unified(identity: &Identity, live: Option<&Value>, wanted: Option<&Value>) -> Option<String> {
     let (mut before, mut after) = (live.map(quiet), wanted.map(quiet));
     if before == after {
@@ -61,28 +64,58 @@ fn sort_fields(value: &mut Value) {
     }
 }
 
-/// Replaces a Secret's values by stars; values that differ stay different.
-fn mask(before: Option<&mut Value>, after: Option<&mut Value>) {
-    let is_secret = |object: &Option<&mut Value>| {
-        object.as_ref().is_some_and(|object| object["kind"] == "Secret" && object["apiVersion"] == "v1")
-    };
-    if !is_secret(&before) && !is_secret(&after) {
-        return;
-    }
-    let old = before.as_ref().map(|object| (**object).clone());
-    let stars = |object: &mut Value, other: Option<&Value>, changed: &str| {
-        for field in ["data", "stringData"] {
-            for (key, value) in object[field].as_object_mut().into_iter().flatten() {
-                let same = other.is_some_and(|other| other[field][key] == *value);
-                *value = Value::from(if same { "***" } else { changed });
+/// Replaces values that nobody may see by stars; values that differ stay different.
+fn mask<'a>(mut before: Option<&'a mut Value>, mut after: Option<&'a mut Value>) {
+    let fields: BTreeSet<String> =
+        [&before, &after].into_iter().flatten().flat_map(|object| hidden_fields(object)).collect();
+    for field in fields {
+        let old = before.as_ref().map(|object| object[&field].clone());
+        let new = after.as_ref().map(|object| object[&field].clone());
+        for (object, other, changed) in
+            [(&mut before, &new, "*** (before)"), (&mut after, &old, "*** (after)")]
+        {
+            let Some(value) = object.as_deref_mut().and_then(|object| object.get_mut(&field)) else {
+                continue;
+            };
+            if field == "metadata" {
+                for part in ["annotations", "labels"] {
+                    if let Some(value) = value.get_mut(part) {
+                        stars(value, other.as_ref().map(|other| &other[part]), changed);
+                    }
+                }
+            } else {
+                stars(value, other.as_ref(), changed);
             }
         }
-    };
-    if let Some(before) = before {
-        stars(before, after.as_deref(), "*** (before)");
     }
-    if let Some(after) = after {
-        stars(after, old.as_ref(), "*** (after)");
+}
+
+/// A Secret's values, and whatever was encrypted in Git.
+fn hidden_fields(object: &Value) -> Vec<String> {
+    let is_secret = object["kind"] == "Secret" && object["apiVersion"] == "v1";
+    let secret = ["data", "stringData"].into_iter().filter(|_| is_secret);
+    let encrypted =
+        annotation(object, ENCRYPTED).unwrap_or_default().split(',').filter(|field| !field.is_empty());
+    secret.chain(encrypted).map(ToOwned::to_owned).collect()
+}
+
+/// Replaces all that is in a value, but for what it is called.
+fn stars(value: &mut Value, other: Option<&Value>, changed: &str) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                stars(value, other.and_then(|other| other.get(name)), changed);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter_mut().enumerate() {
+                stars(value, other.and_then(|other| other.get(index)), changed);
+            }
+        }
+        Value::Null => {}
+        value => {
+            *value = Value::from(if other.is_some_and(|other| other == value) { "***" } else { changed });
+        }
     }
 }
 
@@ -106,6 +139,22 @@ mod tests {
         let diff = unified(&Identity::of(&live), Some(&live), Some(&wanted)).unwrap();
         assert!(diff.contains("-  k: '*** (before)'") && diff.contains("+  k: '*** (after)'"), "{diff}");
         for value in ["b2xk", "bmV3", "c2FtZQ=="] {
+            assert!(!diff.contains(value), "{diff}");
+        }
+    }
+
+    #[test]
+    fn what_was_encrypted_is_never_shown() {
+        let object = |password: &str, port: u16| {
+            json!({
+                "apiVersion": "v1", "kind": "Thing", "metadata": {"name": "t", "annotations": {ENCRYPTED: "spec"}},
+                "spec": {"users": [{"name": "root", "password": password}], "port": port},
+            })
+        };
+        let (live, wanted) = (object("old-password", 17), object("new-password", 17));
+        let diff = unified(&Identity::of(&live), Some(&live), Some(&wanted)).unwrap();
+        assert!(diff.contains("password: '*** (before)'") && diff.contains("port: '***'"), "{diff}");
+        for value in ["old-password", "new-password", "root", "17"] {
             assert!(!diff.contains(value), "{diff}");
         }
     }

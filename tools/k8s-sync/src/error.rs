@@ -3,6 +3,7 @@
 use step::{Failure, FailureKind};
 
 use crate::cluster::Conflict;
+use crate::decryption::sops::SopsError;
 
 /// What can go wrong between a source and a cluster.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,28 @@ pub enum SyncError {
         /// The program.
         program: String,
         /// Its own words.
+        problem: String,
+    },
+    /// A file that can't be read without keys.
+    #[error("{0} is encrypted with SOPS")]
+    Encrypted(String),
+    /// A file that can't be decrypted, or must not be trusted.
+    #[error("{place} can't be decrypted: {cause}")]
+    Undecipherable {
+        /// The file.
+        place: String,
+        /// Why.
+        cause: SopsError,
+    },
+    /// There is not one key.
+    #[error("there is no age key to decrypt with")]
+    NoKeys,
+    /// Something that should hold keys, and does not.
+    #[error("no keys in {place}: {problem}")]
+    UnusableKeys {
+        /// The file, variable or Secret.
+        place: String,
+        /// What is wrong with it.
         problem: String,
     },
     /// No manifest at all, which would prune everything.
@@ -195,13 +218,26 @@ impl SyncError {
             | Self::OldCertificate
             | Self::NoRenderer { .. }
             | Self::Render { .. }
+            | Self::Encrypted(_)
+            | Self::Undecipherable {
+                cause:
+                    SopsError::Malformed(_)
+                    | SopsError::Unsupported(_)
+                    | SopsError::Value(_)
+                    | SopsError::NoOrigin
+                    | SopsError::Mac,
+                ..
+            }
             | Self::Configuration(_) => FailureKind::Input,
             // Its namespace is on its way out, and may come again.
             Self::Refused { code: 403, message, .. } if message.contains("being terminated") => {
                 FailureKind::Transient
             }
             Self::Refused { code: 403, message, .. } if is_policy(message) => FailureKind::Refused,
-            Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
+            Self::Undecipherable { cause: SopsError::NotForUs(_), .. }
+            | Self::NoKeys
+            | Self::UnusableKeys { .. }
+            | Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
             // The server calls a value of the wrong type its own fault (500).
             Self::Refused { message, .. } if message.contains("failed to create typed patch object") => {
                 FailureKind::Refused
@@ -232,6 +268,14 @@ impl SyncError {
             }
             Self::NoRenderer { .. } => {
                 "install it, or render in the pipeline: `kustomize build DIR | k8s-sync apply NAME -f -`"
+            }
+            Self::Encrypted(_) => "--decrypt decrypts it in memory, with age keys",
+            Self::NoKeys => "SOPS_AGE_KEY, --age-key-file FILE or --age-key-secret NAMESPACE/NAME",
+            Self::Undecipherable { cause: SopsError::NotForUs(_), .. } => {
+                "add a key to those that are given, or this one's public key to the file: `sops updatekeys FILE`"
+            }
+            Self::Undecipherable { cause: SopsError::Value(_) | SopsError::Mac, .. } => {
+                "see who changed it without sops; `sops edit FILE` writes it anew"
             }
             Self::Render { .. } => "run it by hand in that folder to see all that it says",
             Self::TooMuchPruned { .. } => "--max-prune 100 allows it, if that is what you want",

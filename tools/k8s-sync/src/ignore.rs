@@ -1,6 +1,6 @@
 //! Differences that are not to be seen: `ignoreDifferences` as Argo CD has it, by pointer, jq path and manager.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::SyncError;
@@ -12,23 +12,25 @@ use crate::manifest::{GroupKind, Identity, annotation};
 const ANNOTATION: &str = "k8s-sync/ignore-differences";
 
 /// Which differences of which objects are ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
     /// The API group, empty for the core group; `*` for all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     group: String,
     /// The kind; `*` for all.
     kind: String,
     /// Only objects of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// Only objects of this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     json_pointers: Vec<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     jq_path_expressions: Vec<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     managed_fields_managers: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Manifests in Git to cluster: diffed, applied, pruned, waited for and kept that way.
 //!
-//! A source ([`source`]) yields manifests ([`manifest`]), which are put in order ([`order`]) and held against the
+//! A source ([`source`]) yields manifests ([`manifest`]), decrypted where they have to be ([`decryption`]), which are put in order ([`order`]) and held against the
 //! cluster ([`plan`]): what is proved to be as wanted ([`proof`]) is left alone, the rest is tried out ([`rehearsal`])
 //! and applied ([`sync`]) as the members of an ApplySet ([`inventory`]). Health ([`health`]) is read off the objects
 //! as the cluster reports them; [`watch`] does it all again whenever Git or the cluster moves.
@@ -9,6 +9,7 @@ pub mod application;
 pub mod cli;
 pub mod cluster;
 pub mod conflicts;
+pub mod decryption;
 pub mod diff;
 pub mod error;
 pub mod evidence;

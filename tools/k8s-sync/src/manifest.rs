@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::decryption;
+use crate::decryption::keys::Keys;
 use crate::error::SyncError;
 use crate::hook;
-use crate::yaml;
+use crate::yaml::{self, Document};
 
 /// Group and kind of an object; kinds of different groups are different kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -111,10 +113,21 @@ pub fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object["metadata"]["annotations"][name].as_str()
 }
 
-/// Reads the documents of a file; Lists are opened, empty documents passed over.
-pub fn parse(text: &str, file: &str) -> Result<Vec<Manifest>, SyncError> {
-    let documents = yaml::documents(text)
-        .map_err(|error| SyncError::Manifest { place: file.to_owned(), problem: error.to_string() })?;
+/// Reads the documents of a file, decrypted where they have to be; Lists are opened, empty documents passed over.
+pub fn parse(text: &str, file: &str, keys: Option<&Keys>) -> Result<Vec<Manifest>, SyncError> {
+    let mut documents = read(text, file)?;
+    decryption::file(&mut documents, file, keys)?;
+    objects(documents, file)
+}
+
+/// The documents of a file as they stand.
+pub fn read(text: &str, file: &str) -> Result<Vec<Document>, SyncError> {
+    yaml::documents(text)
+        .map_err(|error| SyncError::Manifest { place: file.to_owned(), problem: error.to_string() })
+}
+
+/// The objects of a file's documents.
+pub fn objects(documents: Vec<Document>, file: &str) -> Result<Vec<Manifest>, SyncError> {
     let mut manifests = Vec::new();
     for (line, document) in documents {
         if !document.is_null() {
@@ -161,7 +174,7 @@ mod tests {
     fn documents_and_lists_are_opened() {
         let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n# nothing\n---\napiVersion: v1\nkind: List\n\
             items:\n- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: d, namespace: a}\n";
-        let found = parse(text, "f.yml").unwrap();
+        let found = parse(text, "f.yml", None).unwrap();
         let names: Vec<String> =
             found.iter().map(|manifest| Identity::of(&manifest.object).to_string()).collect();
         assert_eq!(names, ["Namespace a", "Deployment.apps a/d"]);
@@ -176,7 +189,7 @@ mod tests {
             ("apiVersion: v1\nkind: Secret\nmetadata: {}\n", "no metadata.name"),
             ("apiVersion: v1\nkind: Secret\nkind: Pod\n", "duplicate"),
         ] {
-            let error = parse(text, "f.yml").unwrap_err().to_string();
+            let error = parse(text, "f.yml", None).unwrap_err().to_string();
             assert!(error.starts_with("f.yml") && error.contains(problem), "{error}");
         }
     }

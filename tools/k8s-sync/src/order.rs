@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn steps(text: &str) -> Vec<Vec<String>> {
-        tasks(parse(text, "f").unwrap(), "default")
+        tasks(parse(text, "f", None).unwrap(), "default")
             .unwrap()
             .chunk_by(|a, b| a.turn.step == b.turn.step)
             .map(|step| step.iter().map(|task| task.manifest.name().to_owned()).collect())

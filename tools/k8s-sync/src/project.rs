@@ -90,6 +90,11 @@ pub struct ClusterNames {
 }
 
 impl Project {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, SyncError> {
         let place = path.display().to_string();

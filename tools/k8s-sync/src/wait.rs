@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use kube::core::WatchEvent;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Shape};
 use crate::error::SyncError;
 use crate::evidence;
 use crate::health::{self, Health, Status};
 use crate::manifest::Identity;
-use crate::observe::{Observer, Seen};
+use crate::observe::{Observer, Seen, Watched};
 
 /// Waits until each object (with its path in the API) is healthy; a degraded one ends the wait at once, and what is
 /// known of it is told. `labels` select the objects among those of their lists.
@@ -30,7 +30,9 @@ pub async fn until_healthy(
         .collect();
     lists.sort();
     lists.dedup();
-    let mut observer = Observer::start(cluster, &lists, labels);
+    let whole = |list: String| Watched { list, shape: Shape::Whole };
+    let lists: Vec<Watched> = lists.into_iter().map(whole).collect();
+    let mut observer = Observer::start(cluster, &lists, labels, "");
     let waited = tokio::time::timeout(timeout, watch(&mut observer, &mut states)).await;
     let path = |identity: &Identity| {
         objects.iter().find(|(found, _)| found == identity).map_or("", |(_, path)| path.as_str())
@@ -61,7 +63,7 @@ async fn watch(
 ) -> Result<Option<(Identity, String)>, SyncError> {
     while states.values().any(|status| !is_fine(status)) {
         let (identity, now) = match observer.next().await {
-            Some(Seen::Is(identity, object)) => (identity, health::of(&object)),
+            Some(Seen::Is(identity, sight)) => (identity, sight.status),
             Some(Seen::Gone(identity)) => {
                 (identity, Status { health: Health::Missing, message: "it was deleted".to_owned() })
             }
@@ -104,7 +106,7 @@ pub async fn until_gone(
         // A watch ends after a while; then the object is looked at again.
         while let Some(object) = cluster.get(path).await? {
             let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-            let mut events = Box::pin(cluster.watch(list, "", version).await?);
+            let mut events = Box::pin(cluster.watch(list, "", version, &Shape::Whole).await?);
             while let Some(event) = events.next().await {
                 match event {
                     Ok(WatchEvent::Deleted(object)) if Identity::of(&object) == *identity => return Ok(()),

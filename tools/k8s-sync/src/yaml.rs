@@ -279,7 +279,7 @@ fn integer(text: &str) -> Option<Number> {
 }
 
 /// Digits with a point or an exponent; a whole number is written without them, as Go writes JSON.
-fn float(text: &str) -> Option<Number> {
+pub(crate) fn float(text: &str) -> Option<Number> {
     let unsigned = text.trim_start_matches(['+', '-']);
     let looks_so = unsigned.bytes().all(|c| c.is_ascii_digit() || b".eE+-".contains(&c))
         && unsigned.bytes().any(|c| c.is_ascii_digit())

@@ -103,7 +103,11 @@ impl Sync {
         // What is wrong with the call itself comes first.
         self.application()?;
         // Before a cluster is asked for anything: a source that can't be read prunes nothing.
-        let (commit, manifests) = self.manifests()?;
+        let keys = match self.decryption.source()? {
+            Some(source) => Some(source.read(&connect(&destinations[0]).await?).await?),
+            None => None,
+        };
+        let (commit, manifests) = self.manifests(keys.as_ref())?;
         let several = destinations.len() > 1;
         let mut targets = Vec::new();
         for destination in destinations {

@@ -8,8 +8,10 @@ use clap::Args;
 use git_remote::{RemoteOptions, RemoteUrl};
 use step::{Failure, FailureKind, ResultExt as _, environment};
 
+use super::decryption::Decryption;
 use crate::cluster::{Cluster, Destination, connect};
 use crate::conflicts::{self, Whose};
+use crate::decryption::keys::Keys;
 use crate::error::SyncError;
 use crate::ignore;
 use crate::manifest::Manifest;
@@ -17,7 +19,7 @@ use crate::options::SyncOptions;
 use crate::plan_file::PlanFile;
 use crate::project::Project;
 use crate::rollback::Journal;
-use crate::source::{Checkout, Release, read_files};
+use crate::source::{Checkout, Reading, Release, read_files};
 use crate::sync::Application;
 
 /// How long a wave or a hook may take where health is not waited for.
@@ -153,17 +155,28 @@ pub(super) struct Sync {
     )]
     pub(super) timeout: u64,
 
+    /// What an Argo CD Application or a file of applications says besides.
+    #[arg(skip)]
+    pub(super) flat: bool,
+    #[arg(skip)]
+    pub(super) rules: Vec<ignore::Rule>,
+
+    #[command(flatten)]
+    pub(super) decryption: Decryption,
+
     #[command(flatten)]
     pub(super) remote: RemoteOptions,
 }
 
 impl Sync {
     fn ignore(&self) -> Result<Vec<ignore::Rule>, Failure> {
-        let Some(file) = &self.ignore_differences else { return Ok(Vec::new()) };
+        let Some(file) = &self.ignore_differences else { return Ok(self.rules.clone()) };
         let path = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|cause| SyncError::Unreadable { path: path.clone(), cause })?;
-        Ok(ignore::rules(&text, &path)?)
+        let mut rules = ignore::rules(&text, &path)?;
+        rules.extend(self.rules.iter().cloned());
+        Ok(rules)
     }
 
     pub(super) fn application(&self) -> Result<Application, Failure> {
@@ -264,7 +277,7 @@ impl Sync {
         std::fs::create_dir_all(&cache)
             .or_fail_with(FailureKind::Input, || format!("can't make the cache folder {}", cache.display()))
             .map_err(|failure| failure.hint("--cache DIR names a folder that can be written"))?;
-        let checkout = Checkout::new(url, self.revision.clone(), &self.path, settings, cache);
+        let checkout = Checkout::new(url, self.revision.clone(), &self.path, settings, cache).flat(self.flat);
         Ok(if self.allow_empty { checkout.allowing_none() } else { checkout })
     }
 
@@ -274,14 +287,15 @@ impl Sync {
     }
 
     /// The manifests, and the commit that they are of where they come from a repository.
-    pub(super) fn manifests(&self) -> Result<(Option<String>, Vec<Manifest>), Failure> {
+    pub(super) fn manifests(&self, keys: Option<&Keys>) -> Result<(Option<String>, Vec<Manifest>), Failure> {
+        let reading = Reading { release: self.release(), keys };
         if let Some(file) = &self.file {
-            return match read_files(file, self.release()) {
+            return match read_files(file, reading) {
                 Err(SyncError::EmptySource(_)) if self.allow_empty => Ok((None, Vec::new())),
                 read => Ok((None, read?)),
             };
         }
-        let (commit, manifests) = self.checkout()?.read(self.release())?;
+        let (commit, manifests) = self.checkout()?.read(reading)?;
         Ok((Some(commit.to_string()), manifests))
     }
 

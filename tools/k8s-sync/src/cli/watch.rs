@@ -15,7 +15,6 @@ use step::{
 use tokio::sync::{Notify, watch};
 
 use super::Sync;
-use crate::application;
 use crate::cluster::{Cluster, Destination, connect};
 use crate::watch::Calls;
 use crate::watch::applications::{self, Declared};
@@ -34,36 +33,36 @@ use crate::watch::operator::{Behaviour, Operator};
 )]
 pub(super) struct Watch {
     #[command(flatten)]
-    sync: Sync,
+    pub(super) sync: Sync,
 
     /// `automated` syncs new commits; `none` only tells of them
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = Policy::None, help_heading = "Sync")]
-    sync_policy: Policy,
+    pub(super) sync_policy: Policy,
 
     /// Change back what others change in the cluster
     #[arg(long, help_heading = "Sync")]
-    self_heal: bool,
+    pub(super) self_heal: bool,
 
     /// Seconds between two looks at the repository
     #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "K8S_SYNC_POLL",
         value_parser = clap::value_parser!(u64).range(1..), help_heading = "Source")]
-    poll: u64,
+    pub(super) poll: u64,
 
     /// Answer /healthz, /readyz, /metrics, /webhook and the page there, such as 0.0.0.0:8080
     #[arg(long, value_name = "ADDRESS", env = "K8S_SYNC_LISTEN", help_heading = "Operator")]
-    listen: Option<SocketAddr>,
+    pub(super) listen: Option<SocketAddr>,
 
     /// The secret of the push webhook at /webhook, besides `K8S_SYNC_WEBHOOK_SECRET` (text, or the path of a file)
     #[arg(long, value_name = "FILE", help_heading = "Operator")]
-    webhook_secret_file: Option<PathBuf>,
+    pub(super) webhook_secret_file: Option<PathBuf>,
 
     /// Work only while holding this Lease: of several replicas one does
     #[arg(long, value_name = "NAMESPACE/NAME", env = "K8S_SYNC_LEASE", help_heading = "Operator")]
-    lease: Option<String>,
+    pub(super) lease: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Policy {
+pub(super) enum Policy {
     Automated,
     None,
 }
@@ -133,7 +132,7 @@ impl Watch {
     }
 
     /// The applications: of the file, each with the other options of the command line, or the one that is named.
-    fn followed(&self) -> Result<Vec<Self>, Failure> {
+    pub(super) fn followed(&self) -> Result<Vec<Self>, Failure> {
         let Some(file) = &self.sync.file else {
             if self.sync.name.is_empty() {
                 return Err(Failure::message(
@@ -151,6 +150,7 @@ impl Watch {
         Ok(applications::read(file)?.into_iter().map(|declared| self.with(declared)).collect())
     }
 
+    /// This command line, with what a file says of one application.
     fn with(&self, declared: Declared) -> Self {
         let mut each = self.clone();
         let sync = &mut each.sync;
@@ -158,24 +158,42 @@ impl Watch {
         sync.cache = sync.cache.take().map(|cache| cache.join(&declared.name));
         sync.name = declared.name;
         sync.repo = Some(declared.repo);
-        sync.revision = declared.revision.unwrap_or_else(|| sync.revision.clone());
-        sync.path = declared.path.unwrap_or_else(|| sync.path.clone());
         if declared.dest_server.is_some() || declared.dest_name.is_some() {
             sync.dest_server = declared.dest_server.into_iter().collect();
             sync.dest_name = declared.dest_name.into_iter().collect();
         }
-        sync.dest_namespace = declared.dest_namespace.unwrap_or_else(|| sync.dest_namespace.clone());
-        sync.prune = declared.auto_prune.unwrap_or(sync.prune);
-        each.self_heal = declared.self_heal.unwrap_or(each.self_heal);
-        each.sync_policy = match declared.automated {
-            Some(true) => Policy::Automated,
-            Some(false) => Policy::None,
-            None => each.sync_policy,
-        };
+        put(&mut sync.revision, declared.revision);
+        put(&mut sync.path, declared.path);
+        put(&mut sync.flat, declared.recurse.map(|recurse| !recurse));
+        put(&mut sync.dest_namespace, declared.dest_namespace);
+        put(&mut sync.prune, declared.auto_prune);
+        put(&mut sync.max_prune, declared.max_prune);
+        put(&mut sync.force_conflicts, declared.force_conflicts);
+        put(&mut sync.yield_conflicts, declared.yield_conflicts);
+        put(&mut sync.allow_empty, declared.allow_empty);
+        put(&mut sync.paranoid, declared.paranoid);
+        put(&mut sync.options, declared.sync_options);
+        put(&mut sync.rules, declared.ignore_differences);
+        put(&mut sync.respect_ignore_differences, declared.respect_ignore_differences);
+        put(&mut sync.timeout, declared.timeout);
+        put(&mut sync.decryption.decrypt, declared.decrypt);
+        put(&mut sync.decryption.age_key_file, declared.age_key_file.map(Some));
+        put(&mut sync.decryption.age_key_secret, declared.age_key_secret.map(Some));
+        let remote = &mut sync.remote;
+        put(&mut remote.ssh_key_file, declared.ssh_key_file.map(Some));
+        put(&mut remote.known_hosts, declared.known_hosts.map(Some));
+        put(&mut remote.host_key_fingerprint, declared.host_key_fingerprint.map(Some));
+        put(&mut remote.token_file, declared.token_file.map(Some));
+        put(&mut remote.username, declared.username.map(Some));
+        put(&mut remote.ca_file, declared.ca_file.map(Some));
+        put(&mut each.self_heal, declared.self_heal);
+        put(&mut each.poll, declared.poll.map(|seconds| seconds.max(1)));
+        let policy = |automated| if automated { Policy::Automated } else { Policy::None };
+        put(&mut each.sync_policy, declared.automated.map(policy));
         each
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         if self.sync_policy != Policy::Automated && (self.self_heal || self.sync.prune) {
             let message =
                 "--self-heal and --auto-prune write by themselves, and --sync-policy is not automated";
@@ -222,7 +240,8 @@ impl Watch {
             self_heal: self.self_heal,
             automated: self.sync_policy == Policy::Automated,
         };
-        Ok(Operator { application, checkout, cluster, behaviour, board, journal, call })
+        let keys = self.sync.decryption.source()?;
+        Ok(Operator { application, checkout, keys, cluster, behaviour, board, journal, call })
     }
 
     fn webhook_secret(&self) -> Result<Option<Secret>, Failure> {
@@ -243,27 +262,12 @@ impl Watch {
         }
         Ok(Some(Secret::new(secret)))
     }
+}
 
-    pub(super) fn print_application(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let Some(repo) = &self.sync.repo else {
-            return Err(
-                Failure::message(FailureKind::Usage, "an Application needs a repository").hint("--repo URL")
-            );
-        };
-        let document = application::document(&application::Options {
-            name: &self.sync.name,
-            repo,
-            revision: &self.sync.revision,
-            path: &self.sync.path,
-            server: self.sync.dest_server.first().map(String::as_str),
-            namespace: &self.sync.dest_namespace,
-            automated: self.sync_policy == Policy::Automated,
-            prune: self.sync.prune,
-            self_heal: self.self_heal,
-        });
-        let text = serde_yaml::to_string(&document).or_fail(FailureKind::Internal)?;
-        io.out.bytes(text.as_bytes())?;
-        Ok(ExitStatus::Done)
+/// Replaces a value by another, where there is one.
+fn put<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
     }
 }
 

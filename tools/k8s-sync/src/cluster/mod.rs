@@ -83,6 +83,20 @@ struct PageMetadata {
     next: String,
 }
 
+/// What of a list's objects is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shape {
+    /// All of them.
+    Whole,
+    /// Metadata alone, which say neither apiVersion nor kind: these are put in.
+    Metadata {
+        /// The apiVersion.
+        version: String,
+        /// The kind.
+        kind: String,
+    },
+}
+
 /// The objects of a list, and the version of the cluster's state that they are of.
 #[derive(Debug, Default)]
 pub struct Listed {
@@ -161,6 +175,23 @@ impl Cluster {
         mut tell: impl FnMut(Value),
     ) -> Result<(), SyncError> {
         self.pages(path, labels, METADATA_LIST, |object| tell(with_kind(object, kind))).await.map(drop)
+    }
+
+    /// Tells of all objects of a list, one by one; returns the version of the cluster's state that they are of.
+    pub async fn each(
+        &self,
+        path: &str,
+        labels: &str,
+        shape: &Shape,
+        mut tell: impl FnMut(Value),
+    ) -> Result<String, SyncError> {
+        match shape {
+            Shape::Whole => self.pages(path, labels, JSON, tell).await,
+            Shape::Metadata { version, kind } => {
+                self.pages(path, labels, METADATA_LIST, |object| tell(with_kind(object, (version, kind))))
+                    .await
+            }
+        }
     }
 
     async fn pages(
@@ -314,19 +345,36 @@ impl Cluster {
         path: &str,
         labels: &str,
         version: &str,
+        shape: &Shape,
     ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, SyncError>> + use<>, SyncError> {
         let uri = format!(
-            "{path}?watch=1&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}&labelSelector={}",
+            "{path}?watch=1&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}&labelSelector={}\
+             &allowWatchBookmarks=true",
             escape(labels)
         );
-        let request = Request::get(uri).body(Vec::new()).map_err(|error| answer(path, &error))?;
+        let (accept, named) = match shape {
+            Shape::Whole => (JSON, None),
+            Shape::Metadata { version, kind } => (METADATA, Some((version.clone(), kind.clone()))),
+        };
+        let request = Request::get(uri).header(ACCEPT, accept).body(Vec::new());
+        let request = request.map_err(|error| answer(path, &error))?;
         let what = path.to_owned();
         self.requests.fetch_add(1, Ordering::Relaxed);
         let events = in_time(self.client.request_events::<Value>(request))
             .await?
             .map_err(|error| explain(&what, error))?;
         let end = tokio::time::sleep(WATCH_LIMIT);
-        Ok(events.take_until(end).map(move |event| event.map_err(|error| explain(&what, error))))
+        let complete = move |object: Value| match &named {
+            Some((version, kind)) => with_kind(object, (version, kind)),
+            None => object,
+        };
+        Ok(events.take_until(end).map(move |event| match event {
+            Ok(WatchEvent::Added(object)) => Ok(WatchEvent::Added(complete(object))),
+            Ok(WatchEvent::Modified(object)) => Ok(WatchEvent::Modified(complete(object))),
+            Ok(WatchEvent::Deleted(object)) => Ok(WatchEvent::Deleted(complete(object))),
+            Ok(other) => Ok(other),
+            Err(error) => Err(explain(&what, error)),
+        }))
     }
 
     /// Sends a request; again where that may help, which all requests of ours bear.

@@ -7,7 +7,8 @@ use git2::build::CheckoutBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
 use tempfile::TempDir;
 
-use super::render::{self, Release, Renderer};
+use super::Reading;
+use super::render::{self, Renderer};
 use super::{cache, is_hidden, is_manifest};
 use crate::error::SyncError;
 use crate::manifest::{Manifest, parse};
@@ -24,6 +25,8 @@ pub struct Checkout {
     cache: PathBuf,
     /// Whether there may be no manifest.
     may_be_empty: bool,
+    /// Whether the folders below the path are left out.
+    flat: bool,
 }
 
 /// A commit, for those who look on.
@@ -51,7 +54,7 @@ impl Checkout {
     pub fn new(url: RemoteUrl, revision: String, path: &str, settings: Settings, cache: PathBuf) -> Self {
         let path = path.trim_matches('/').trim_start_matches("./").to_owned();
         let path = if path == "." { String::new() } else { path };
-        Self { url, revision, path, settings, cache, may_be_empty: false }
+        Self { url, revision, path, settings, cache, may_be_empty: false, flat: false }
     }
 
     /// Takes a path without manifests as it is.
@@ -60,18 +63,24 @@ impl Checkout {
         Self { may_be_empty: true, ..self }
     }
 
+    /// Leaves out the folders below the path, as Argo CD does unless it is told otherwise.
+    #[must_use]
+    pub fn flat(self, flat: bool) -> Self {
+        Self { flat, ..self }
+    }
+
     /// The commit that the revision names now, by one look at the server's refs.
     pub fn newest(&self) -> Result<Oid, SyncError> {
         Ok(Remote::connect(&self.url, &self.settings)?.resolve(&self.revision)?.commit)
     }
 
     /// Fetches the revision and reads its manifests. None at all is an error: it would prune everything.
-    pub fn read(&self, release: Release<'_>) -> Result<(Oid, Vec<Manifest>), SyncError> {
+    pub fn read(&self, reading: Reading<'_>) -> Result<(Oid, Vec<Manifest>), SyncError> {
         let attempt = || {
             let repository =
                 Repository::open_bare(&self.cache).or_else(|_| Repository::init_bare(&self.cache))?;
             let commit = self.fetch(&repository)?;
-            Ok((commit, self.manifests(&repository, commit, release)?))
+            Ok((commit, self.manifests(&repository, commit, reading)?))
         };
         let (commit, manifests) = match attempt() {
             // What was kept is damaged, or somebody made room: it is fetched again.
@@ -99,6 +108,26 @@ impl Checkout {
         Ok(commit)
     }
 
+    /// Whether the path's manifests are rendered by a program.
+    pub fn is_rendered(&self) -> Result<bool, SyncError> {
+        let repository =
+            Repository::open_bare(&self.cache).or_else(|_| Repository::init_bare(&self.cache))?;
+        let commit = self.fetch(&repository)?;
+        let root = repository.find_commit(commit)?.tree()?;
+        let tree = self.tree(&repository, &root)?;
+        Ok(Renderer::of(|name| tree.get_name(name).is_some()).is_some())
+    }
+
+    /// The folder of the path.
+    fn tree<'r>(&self, repository: &'r Repository, root: &Tree<'r>) -> Result<Tree<'r>, SyncError> {
+        if self.path.is_empty() {
+            return Ok(root.clone());
+        }
+        let missing = || SyncError::MissingSource(format!("{} of {}", self.shown_path(), self.revision));
+        let entry = root.get_path(Path::new(&self.path)).map_err(|_| missing())?;
+        repository.find_tree(entry.id()).map_err(|_| missing())
+    }
+
     /// Who made a commit that was fetched, when and why.
     pub fn describe(&self, commit: Oid) -> Result<Commit, SyncError> {
         let repository = Repository::open_bare(&self.cache)?;
@@ -120,27 +149,21 @@ impl Checkout {
         &self,
         repository: &Repository,
         commit: Oid,
-        release: Release<'_>,
+        reading: Reading<'_>,
     ) -> Result<Vec<Manifest>, SyncError> {
         let root = repository.find_commit(commit)?.tree()?;
-        let missing = || SyncError::MissingSource(format!("{} of {}", self.shown_path(), self.revision));
-        let tree = if self.path.is_empty() {
-            root.clone()
-        } else {
-            let entry = root.get_path(Path::new(&self.path)).map_err(|_| missing())?;
-            repository.find_tree(entry.id()).map_err(|_| missing())?
-        };
+        let tree = self.tree(repository, &root)?;
         if let Some(renderer) = Renderer::of(|name| tree.get_name(name).is_some()) {
             // All of it: a kustomization may name bases beside its own folder.
             let files = export(repository, &root)?;
             let shown = format!("{} of {}", self.shown_path(), self.revision);
-            return renderer.render(&files.path().join(&self.path), &shown, release);
+            return renderer.render(&files.path().join(&self.path), &shown, reading, files.path());
         }
         let mut files = Vec::new();
         let mut submodule = None;
         tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
             let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-            if is_hidden(Path::new(&name)) {
+            if is_hidden(Path::new(&name)) || (self.flat && entry.kind() == Some(ObjectType::Tree)) {
                 return TreeWalkResult::Skip;
             }
             let place = Path::new(&self.path).join(folder).join(&name);
@@ -178,7 +201,7 @@ impl Checkout {
                 blob
             };
             let text = std::str::from_utf8(blob.content()).map_err(|_| wrong(&place, "not UTF-8"))?;
-            manifests.extend(parse(text, &place.display().to_string())?);
+            manifests.extend(parse(text, &place.display().to_string(), reading.keys)?);
         }
         Ok(manifests)
     }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod checkout;
+mod origin;
 mod render;
 
 pub use checkout::{Checkout, Commit};
@@ -10,9 +11,19 @@ pub use render::Release;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::decryption::keys::Keys;
 use crate::error::SyncError;
 use crate::manifest::{Manifest, parse};
 use render::Renderer;
+
+/// How what is in a source becomes manifests.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// What Helm calls the application.
+    pub release: Release<'a>,
+    /// What decrypts; without keys an encrypted file is refused.
+    pub keys: Option<&'a Keys>,
+}
 
 /// The endings of files that hold manifests; a template such as `deployment.yml.tmpl` has none of them.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -28,7 +39,7 @@ pub(crate) fn is_hidden(path: &Path) -> bool {
 }
 
 /// Reads a file, a folder with all below it, or stdin (`-`). Nothing there is an error: it would prune everything.
-pub fn read_files(path: &Path, release: Release<'_>) -> Result<Vec<Manifest>, SyncError> {
+pub fn read_files(path: &Path, reading: Reading<'_>) -> Result<Vec<Manifest>, SyncError> {
     let shown = path.display().to_string();
     let manifests = if path.as_os_str() == "-" {
         let mut text = String::new();
@@ -36,16 +47,16 @@ pub fn read_files(path: &Path, release: Release<'_>) -> Result<Vec<Manifest>, Sy
             .lock()
             .read_to_string(&mut text)
             .map_err(|cause| SyncError::Unreadable { path: "stdin".to_owned(), cause })?;
-        parse(&text, "stdin")?
+        parse(&text, "stdin", reading.keys)?
     } else if let Some(renderer) = Renderer::of(|name| path.join(name).is_file()) {
-        renderer.render(path, &shown, release)?
+        renderer.render(path, &shown, reading, &origin::repository_of(path))?
     } else {
         let mut manifests = Vec::new();
         for file in files(path)? {
             let name = file.display().to_string();
             let text = std::fs::read_to_string(&file)
                 .map_err(|cause| SyncError::Unreadable { path: name.clone(), cause })?;
-            manifests.extend(parse(&text, &name)?);
+            manifests.extend(parse(&text, &name, reading.keys)?);
         }
         manifests
     };

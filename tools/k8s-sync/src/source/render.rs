@@ -6,8 +6,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::{Reading, origin};
+use crate::decryption;
 use crate::error::SyncError;
-use crate::manifest::{Manifest, parse};
+use crate::manifest::{self, Manifest};
 
 /// The longest that a renderer may take: a remote base that doesn't answer must not hang the operator.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -46,13 +48,18 @@ impl Renderer {
         }
     }
 
-    /// The manifests that the folder renders to; `shown` is what messages call it.
+    /// The manifests that the folder renders to; `shown` is what messages call it, and `root` holds all that it is
+    /// rendered from.
+    ///
+    /// What is encrypted goes through the renderer as it is, which would leave decrypted values in files.
     pub(super) fn render(
         self,
         folder: &Path,
         shown: &str,
-        release: Release<'_>,
+        reading: Reading<'_>,
+        root: &Path,
     ) -> Result<Vec<Manifest>, SyncError> {
+        let release = reading.release;
         let text = match self {
             Self::Kustomize => kustomize(folder, shown)?,
             Self::Helm => {
@@ -66,7 +73,12 @@ impl Renderer {
                 })?
             }
         };
-        parse(&text, &format!("{shown}, rendered"))
+        let place = format!("{shown}, rendered");
+        let mut documents = manifest::read(&text, &place)?;
+        decryption::rendered(&mut documents, &place, reading.keys, |mac| {
+            origin::check(root, mac, reading.keys)
+        })?;
+        manifest::objects(documents, &place)
     }
 }
 

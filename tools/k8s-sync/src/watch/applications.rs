@@ -1,12 +1,15 @@
 //! Several applications from one file: Argo CD's `Application` objects, or the options of the command line by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 use step::{Failure, FailureKind};
 
 use crate::error::SyncError;
+use crate::ignore::{self, Rule};
+use crate::manifest::annotation;
+use crate::options::SyncOptions;
 
 /// An application as a file declares it; what is not said is as on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -32,6 +35,46 @@ pub struct Declared {
     pub auto_prune: Option<bool>,
     /// Whether what others change is changed back.
     pub self_heal: Option<bool>,
+    /// The most that may be pruned at once, in percent.
+    pub max_prune: Option<u8>,
+    /// Whose fields are taken: managers, fields, or `*` for all.
+    pub force_conflicts: Option<Vec<String>>,
+    /// Whose fields are left.
+    pub yield_conflicts: Option<Vec<String>>,
+    /// Whether there may be no manifest.
+    pub allow_empty: Option<bool>,
+    /// Whether the server tries out every object.
+    pub paranoid: Option<bool>,
+    /// Sync options.
+    pub sync_options: Option<Vec<String>>,
+    /// Differences that are not to be seen: the rules themselves.
+    pub ignore_differences: Option<Vec<Rule>>,
+    /// Whether they are not written either.
+    pub respect_ignore_differences: Option<bool>,
+    /// Whether the folders below the path are read, too.
+    pub recurse: Option<bool>,
+    /// How long waves and hooks may take, in seconds.
+    pub timeout: Option<u64>,
+    /// Seconds between two looks at the repository.
+    pub poll: Option<u64>,
+    /// Whether what SOPS encrypted is decrypted.
+    pub decrypt: Option<bool>,
+    /// Age keys.
+    pub age_key_file: Option<PathBuf>,
+    /// A Secret that holds age keys.
+    pub age_key_secret: Option<String>,
+    /// The SSH key.
+    pub ssh_key_file: Option<PathBuf>,
+    /// The host keys to trust.
+    pub known_hosts: Option<PathBuf>,
+    /// The only host key to trust.
+    pub host_key_fingerprint: Option<String>,
+    /// The token or password for HTTPS.
+    pub token_file: Option<PathBuf>,
+    /// The user name that goes with it.
+    pub username: Option<String>,
+    /// The certificates to trust for HTTPS.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,7 +142,7 @@ fn open(value: Value, place: &str, into: &mut Vec<Declared>) -> Result<(), Failu
 }
 
 /// What of an Application's spec is understood. A retry is always tried, and history is kept by Git.
-const UNDERSTOOD: [&str; 16] = [
+const UNDERSTOOD: [&str; 17] = [
     "project",
     "source.repoURL",
     "source.targetRevision",
@@ -113,18 +156,10 @@ const UNDERSTOOD: [&str; 16] = [
     "syncPolicy.automated.enabled",
     "syncPolicy.automated.allowEmpty",
     "syncPolicy.syncOptions",
+    "ignoreDifferences",
     "syncPolicy.retry",
     "revisionHistoryLimit",
     "info",
-];
-
-/// Sync options that say what is done anyway.
-const ALWAYS: [&str; 5] = [
-    "ServerSideApply=true",
-    "ApplyOutOfSyncOnly=true",
-    "Validate=true",
-    "FailOnSharedResource=true",
-    "PrunePropagationPolicy=foreground",
 ];
 
 fn of_argo_cd(object: &Value, place: &str) -> Result<Declared, Failure> {
@@ -155,15 +190,19 @@ fn of_argo_cd(object: &Value, place: &str) -> Result<Declared, Failure> {
     if spec["project"].as_str().is_some_and(|project| !["", "default"].contains(&project)) {
         return Err(refuse(&format!("spec.project {}", spec["project"])));
     }
-    for option in spec["syncPolicy"]["syncOptions"].as_array().into_iter().flatten() {
-        if !option.as_str().is_some_and(|option| ALWAYS.contains(&option)) {
+    let listed = spec["syncPolicy"]["syncOptions"].as_array().into_iter().flatten();
+    let sync_options: Vec<String> =
+        listed.map(|option| option.as_str().unwrap_or_default().to_owned()).collect();
+    for option in &sync_options {
+        if SyncOptions::parse([option.as_str()]).is_err() {
             return Err(refuse(&format!("spec.syncPolicy.syncOptions {option}")));
         }
     }
+    let rules = match &spec["ignoreDifferences"] {
+        Value::Null => Vec::new(),
+        rules => ignore::rules(&rules.to_string(), &format!("{place}, spec.ignoreDifferences"))?,
+    };
     let automated = &spec["syncPolicy"]["automated"];
-    if automated["allowEmpty"] == true {
-        return Err(refuse("spec.syncPolicy.automated.allowEmpty"));
-    }
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
     let Some(repo) = text(&spec["source"]["repoURL"]) else {
         return Err(wrong(&place, "it has no spec.source.repoURL"));
@@ -182,6 +221,13 @@ fn of_argo_cd(object: &Value, place: &str) -> Result<Declared, Failure> {
         automated: Some(is_automated),
         auto_prune: Some(is_automated && automated["prune"] == true),
         self_heal: Some(is_automated && automated["selfHeal"] == true),
+        paranoid: annotation(object, "argocd.argoproj.io/compare-options")
+            .map(|options| options.split(',').any(|option| option.trim() == "ServerSideDiff=true")),
+        allow_empty: Some(is_automated && automated["allowEmpty"] == true),
+        sync_options: Some(sync_options),
+        ignore_differences: Some(rules),
+        recurse: Some(spec["source"]["directory"]["recurse"] == true),
+        ..Declared::default()
     })
 }
 
@@ -215,7 +261,8 @@ spec:
   destination: {server: 'https://kubernetes.default.svc', namespace: hello}
   syncPolicy:
     automated: {prune: true, selfHeal: true}
-    syncOptions: [ServerSideApply=true]
+    syncOptions: [ServerSideApply=true, CreateNamespace=true]
+  ignoreDifferences: [{kind: Secret, jsonPointers: [/data]}]
 ";
 
     #[test]
@@ -232,6 +279,13 @@ spec:
             automated: Some(true),
             auto_prune: Some(true),
             self_heal: Some(true),
+            sync_options: Some(vec!["ServerSideApply=true".into(), "CreateNamespace=true".into()]),
+            ignore_differences: Some(
+                ignore::rules("[{kind: Secret, jsonPointers: [/data]}]", "expected").unwrap(),
+            ),
+            recurse: Some(false),
+            allow_empty: Some(false),
+            ..Declared::default()
         };
         assert_eq!(found, [expected]);
     }
@@ -243,8 +297,8 @@ spec:
             ("path: manifests", "path: a, helm: {releaseName: x}", "spec.source.helm.releaseName"),
             ("  project: default", "  sources: [{repoURL: a}]", "spec.sources"),
             ("project: default", "project: team", "spec.project \"team\""),
-            ("ServerSideApply=true", "Replace=true", "syncOptions \"Replace=true\""),
-            ("prune: true", "allowEmpty: true", "automated.allowEmpty"),
+            ("ServerSideApply=true", "ServerSideApply=false", "syncOptions ServerSideApply=false"),
+            ("jsonPointers: [/data]", "jqPathExpressions: ['.data [']", "spec.ignoreDifferences"),
             ("kind: Application", "kind: ApplicationSet", "ApplicationSet"),
         ] {
             let text = APPLICATION.replace(from, to);

@@ -18,11 +18,13 @@ use crate::cluster::Cluster;
 use crate::error::SyncError;
 
 /// How long a lease is good for that is not renewed.
-const DURATION: Duration = Duration::from_secs(6);
+const DURATION: Duration = Duration::from_secs(8);
 /// When a holder that can't renew stops: what it sent last then has the rest of the duration to arrive.
-const GIVE_UP: Duration = Duration::from_secs(3);
+const GIVE_UP: Duration = Duration::from_secs(5);
 /// How long between two looks at the lease.
 const PACE: Duration = Duration::from_secs(1);
+/// How long a candidate waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// On the lease: applications whose source a replica that stands by was told of.
 const CALLED: &str = "k8s-sync/called";
 
@@ -117,8 +119,8 @@ impl Lease {
         journal: &Journal,
     ) -> Result<Option<Instant>, SyncError> {
         let start = Instant::now();
-        let Some(lease) = within(PACE, self.cluster.get(&self.path())).await? else {
-            within(PACE, self.cluster.create(&self.list(), &self.held(None))).await?;
+        let Some(lease) = within(PATIENCE, self.cluster.get(&self.path())).await? else {
+            within(PATIENCE, self.cluster.create(&self.list(), &self.held(None))).await?;
             return Ok(Some(start));
         };
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -132,7 +134,7 @@ impl Lease {
             self.announce(board, journal, &Role::StandingBy(Some(holder.to_owned())));
             return Ok(None);
         }
-        within(PACE, self.cluster.update(&self.path(), &self.held(Some(&lease)))).await?;
+        within(PATIENCE, self.cluster.update(&self.path(), &self.held(Some(&lease)))).await?;
         Ok(Some(start))
     }
 

@@ -17,7 +17,9 @@ async function refresh() {
     if (!answer.ok && answer.status !== 404) throw new Error(answer.status);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const main = document.querySelector("main");
-    const focused = document.activeElement?.id;
+    const focused = document.activeElement;
+    // A summary has no id of its own, but stands in something that has.
+    const holder = focused?.closest("[id]");
     const toggled = new Map([...main.querySelectorAll("details[id]")].map((part) => [part.id, part.open]));
     main.replaceWith(fresh.querySelector("main"));
     document.title = fresh.title;
@@ -25,7 +27,11 @@ async function refresh() {
       const part = document.getElementById(id);
       if (part) part.open = open;
     }
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (holder && !holder.isConnected) {
+      const place = document.getElementById(holder.id);
+      const inner = holder === focused ? place : place?.querySelector(`:scope > ${focused.localName}`);
+      inner?.focus({ preventScroll: true });
+    }
   } catch {
     state.textContent = "not connected";
   }

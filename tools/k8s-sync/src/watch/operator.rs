@@ -1,6 +1,6 @@
 //! One application: its branch is followed, and its objects are kept as the branch says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,24 +9,25 @@ use git2::Oid;
 use serde_json::{Value, json};
 use step::Failure;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::board::{Board, Drift, ObjectView, SyncRecord, View};
 use super::events::{Events, Reason};
 use super::fight::Fight;
 use super::journal::{Journal, Level};
-use crate::cluster::{Apply, Cluster, Conflicts, Resources};
+use crate::cluster::{Apply, Cluster, Conflicts, Resources, Shape};
+use crate::decryption::keys::KeySource;
 use crate::diff;
 use crate::error::SyncError;
 use crate::health::{self, Health, Status};
 use crate::ignore::Ignored;
 use crate::inventory;
 use crate::manifest::{Identity, Manifest};
-use crate::observe::{Observer, Seen};
+use crate::observe::{Observer, Seen, Watched};
 use crate::plan::Plan;
 use crate::report::{Change, Tally};
-use crate::source::{Checkout, Commit, Release};
+use crate::source::{Checkout, Commit, Reading, Release};
 use crate::standing::Standing;
 use crate::sync::Application;
 
@@ -43,6 +44,9 @@ pub struct Behaviour {
 
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+/// The longest pause after looks at a source that can't be read, unless it is looked at more seldom anyway: one look costs
+/// its server no more than it does in good times.
+const LONGEST_BLINDNESS: Duration = Duration::from_secs(30);
 /// How many objects are healed at once.
 const CONCURRENCY: usize = 16;
 
@@ -52,6 +56,8 @@ pub struct Operator {
     pub application: Application,
     /// Where it comes from.
     pub checkout: Arc<Checkout>,
+    /// What decrypts it.
+    pub keys: Option<KeySource>,
     /// Where it goes.
     pub cluster: Cluster,
     /// How.
@@ -94,6 +100,8 @@ struct Changed {
     due: Instant,
     /// Whether it was found to be changed, and only waits.
     waits: bool,
+    /// Whether it could not be read or healed, and waits for that.
+    failed: bool,
 }
 
 /// What the operator knows between two syncs.
@@ -107,7 +115,7 @@ struct Memory {
     /// Objects that look changed.
     changed: BTreeMap<Identity, Changed>,
     observer: Option<Observer>,
-    lists: Vec<String>,
+    lists: Vec<Watched>,
     /// Whether something moved since the last comparison, where nothing is synced.
     stale: bool,
     next_look: Instant,
@@ -189,9 +197,19 @@ impl Operator {
             None if memory.stale && !self.behaviour.automated => None,
             None => memory.commit,
         };
-        let application = self.application.clone();
-        memory.looking = Some(tokio::task::spawn_blocking(move || {
-            look(&checkout, Release { name: &application.name, namespace: &application.namespace }, settled)
+        let (name, namespace) = (self.application.name.clone(), self.application.namespace.clone());
+        let (keys, cluster) = (self.keys.clone(), self.cluster.clone());
+        memory.looking = Some(tokio::spawn(async move {
+            // Read each time: who changes a key need not restart anything.
+            let keys = match keys {
+                Some(source) => Some(source.read(&cluster).await?),
+                None => None,
+            };
+            let looked = tokio::task::spawn_blocking(move || {
+                let release = Release { name: &name, namespace: &namespace };
+                look(&checkout, Reading { release, keys: keys.as_ref() }, settled)
+            });
+            looked.await.unwrap_or_else(|error| Err(broken(&error)))
         }));
     }
 
@@ -201,7 +219,8 @@ impl Operator {
             Err(error) => {
                 // The objects stay as they are, and are healed; only the next look waits longer.
                 let failure = Failure::from(error);
-                memory.next_look = Instant::now() + self.pause(memory);
+                let longest = LONGEST_BLINDNESS.max(self.pace());
+                memory.next_look = Instant::now() + self.pause(memory).min(longest);
                 memory.events.record(Reason::SourceUnreadable, &failure.to_string());
                 self.journal.failure(name, &failure);
                 self.board.update(name, |view| {
@@ -321,9 +340,11 @@ impl Operator {
     }
 
     fn observe(&self, plan: &Plan, memory: &mut Memory) {
-        let (lists, labels) = self.application.lists(plan);
+        let (_, labels) = self.application.lists(plan);
+        let lists = watched(plan);
         if memory.observer.is_none() || memory.lists != lists {
-            memory.observer = Some(Observer::start(&self.cluster, &lists, &labels));
+            memory.observer =
+                Some(Observer::start(&self.cluster, &lists, &labels, &self.application.manager()));
             memory.lists = lists;
         }
     }
@@ -439,7 +460,7 @@ impl Operator {
     /// Takes in what an event says of drift and of health.
     fn notice(&self, seen: Seen, memory: &mut Memory) {
         let name = &self.application.name;
-        let (identity, object) = match seen {
+        let (identity, sight) = match seen {
             Seen::Lost(error @ SyncError::Refused { .. }) => {
                 let message = format!("what others change is not seen: {error}");
                 return self.journal.tell(Level::Warning, "watch", name, &message, Value::Null);
@@ -449,19 +470,29 @@ impl Operator {
                 return self.journal.tell(Level::Detail, "watch", name, &message, Value::Null);
             }
             Seen::Gone(identity) => (identity, None),
-            Seen::Is(identity, object) => (identity, Some(object)),
+            Seen::Is(identity, sight) => (identity, Some(sight)),
         };
         let Some(tracked) = memory.objects.get(&identity) else { return };
         memory.stale = true;
-        let status = object.as_ref().map_or_else(missing, |object| health::of(object));
+        let (status, footprint) = match sight {
+            Some(sight) => (sight.status, sight.footprint),
+            None => (missing(), None),
+        };
+        let as_left = tracked.footprint.as_ref().map(|expected| footprint.as_ref() == Some(expected));
         self.see(&identity, status, &mut memory.events);
-        let Some(expected) = &tracked.footprint else { return };
-        let manager = self.application.manager();
-        let as_left =
-            object.is_some_and(|object| inventory::footprint(&object, &manager).as_ref() == Some(expected));
+        let Some(as_left) = as_left else { return };
         if !as_left {
             let now = Instant::now();
-            memory.changed.entry(identity).or_insert(Changed { seen: now, due: now, waits: false });
+            let changed = memory.changed.entry(identity).or_insert(Changed {
+                seen: now,
+                due: now,
+                waits: false,
+                failed: false,
+            });
+            // After a failure: the server is there again, or there is something new to see.
+            if std::mem::take(&mut changed.failed) {
+                changed.due = now;
+            }
         } else if memory.changed.remove(&identity).is_some() || self.is_drifted(&identity) {
             self.board.update(name, |view| view.drift(&identity, None));
         }
@@ -627,6 +658,7 @@ impl Operator {
         let pause = self.pause(memory);
         if let Some(changed) = memory.changed.get_mut(identity) {
             changed.due = Instant::now() + pause;
+            changed.failed = true;
         }
         if failure.to_string().contains("namespaces ") {
             memory.changed.remove(identity);
@@ -677,6 +709,21 @@ fn track(plan: &Plan, memory: &mut Memory) {
     }));
 }
 
+/// The lists that the plan's objects are in. Of kinds without a health of their own, metadata say all that is asked.
+fn watched(plan: &Plan) -> Vec<Watched> {
+    let lists = plan.wanted.iter().filter_map(|wanted| {
+        let (list, _) = wanted.path.rsplit_once('/')?;
+        let shape = if health::can_be_lacking(&wanted.identity.kind) {
+            Shape::Whole
+        } else {
+            let word = |field: &str| wanted.object[field].as_str().unwrap_or_default().to_owned();
+            Shape::Metadata { version: word("apiVersion"), kind: word("kind") }
+        };
+        Some(Watched { list: list.to_owned(), shape })
+    });
+    lists.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn missing() -> Status {
     Status { health: Health::Missing, message: "not in the cluster".to_owned() }
 }
@@ -687,12 +734,12 @@ fn what_happened(is_there: bool, by: Option<&str>) -> String {
 }
 
 /// A look at the repository; `settled` is the commit that need not be read.
-fn look(checkout: &Checkout, release: Release<'_>, settled: Option<Oid>) -> Result<Look, SyncError> {
+fn look(checkout: &Checkout, reading: Reading<'_>, settled: Option<Oid>) -> Result<Look, SyncError> {
     let newest = checkout.newest()?;
     if settled == Some(newest) {
         return Ok(Look::Same);
     }
-    match checkout.read(release) {
+    match checkout.read(reading) {
         Ok((id, manifests)) => Ok(Look::Found(checkout.describe(id)?, manifests)),
         Err(SyncError::Remote(error)) => Err(error.into()),
         Err(error) => match checkout.describe(newest) {
@@ -731,9 +778,11 @@ async fn next(observer: &mut Option<Observer>) -> Seen {
 /// What a look found, once it has ended; never, where there is none.
 async fn ended(looking: &mut Option<JoinHandle<Result<Look, SyncError>>>) -> Result<Look, SyncError> {
     match looking {
-        Some(looking) => looking.await.unwrap_or_else(|error| {
-            Err(SyncError::Answer { what: "the repository".to_owned(), message: error.to_string() })
-        }),
+        Some(looking) => looking.await.unwrap_or_else(|error| Err(broken(&error))),
         None => std::future::pending().await,
     }
+}
+
+fn broken(error: &JoinError) -> SyncError {
+    SyncError::Answer { what: "the repository".to_owned(), message: error.to_string() }
 }

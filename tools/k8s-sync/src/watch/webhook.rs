@@ -46,6 +46,10 @@ pub fn repositories(body: &[u8]) -> HashSet<String> {
         "/repository/html_url",
         "/repository/url",
     ];
+    // GitHub sends a form unless it is told not to.
+    let mut form = url::form_urlencoded::parse(body);
+    let payload = if body.starts_with(b"payload=") { form.next().map(|(_, value)| value) } else { None };
+    let body = payload.as_ref().map_or(body, |payload| payload.as_bytes());
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     FIELDS.iter().filter_map(|field| event.pointer(field)?.as_str()).map(path).collect()
 }
@@ -97,6 +101,8 @@ mod tests {
         }
         let event = br#"{"repository": {"clone_url": "https://git.test/team/app.git"}}"#;
         assert!(repositories(event).contains("team/app"));
+        let form = b"payload=%7B%22repository%22%3A+%7B%22html_url%22%3A+%22https%3A%2F%2Fgit.test%2Fteam%2Fapp%22%7D%7D";
+        assert!(repositories(form).contains("team/app"));
         assert!(repositories(b"no event").is_empty());
     }
 }

@@ -1,8 +1,15 @@
 //! The operator against a real API server: what it heals, what it shows, and what it survives.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod api;
+mod application;
+mod browser;
+mod decryption;
 mod faults;
+mod git_server;
+mod network;
 mod operator;
 mod page;
 mod replicas;
+mod soak;
 mod world;

@@ -1,5 +1,8 @@
 //! What the operator does while nothing is wrong with its surroundings.
 
+use std::io::Write as _;
+
+use crate::api::Api;
 use crate::world::{World, cluster, until};
 
 #[test]
@@ -10,29 +13,40 @@ fn what_others_change_is_changed_back_at_once() {
     world.commit("Begin");
     let mut operator = world.operator(&[]);
     operator.until_synced();
-    let mut milliseconds = Vec::new();
-    for round in 0..20 {
-        // Each object is left alone for long enough not to look like a fight.
-        let name = format!("drifting-{round}");
-        world.config_map(&name, "1");
+    let names: Vec<String> = (0..100).map(|number| format!("drifting-{number}")).collect();
+    for name in &names {
+        world.config_map(name, "1");
     }
     world.commit("More");
     operator.until_synced();
-    for round in 0..20 {
-        let name = format!("drifting-{round}");
-        world.drift(&name, "theirs");
-        let healed = operator.hear("healed", |event| event["kind"] == "healed" && event["name"] == *name);
-        assert_eq!(healed["by"], "kubectl-patch");
-        milliseconds.push(healed["milliseconds"].as_u64().unwrap());
-        assert_eq!(world.value(&name), "1");
+    let api = Api::start(&world);
+    let mut rounds = Vec::new();
+    // Three rounds are no fight yet. One is enough, where this machine does nothing else.
+    while rounds.len() < 3 {
+        let mut milliseconds: Vec<u64> = names
+            .iter()
+            .map(|name| {
+                api.drift(&world.namespace, name, "theirs");
+                let healed =
+                    operator.hear("healed", |event| event["kind"] == "healed" && event["name"] == **name);
+                assert_eq!(healed["by"], "somebody");
+                healed["milliseconds"].as_u64().unwrap()
+            })
+            .collect();
+        milliseconds.sort_unstable();
+        rounds.push(format!("{} ms in the middle, {} for 99 of 100", milliseconds[49], milliseconds[98]));
+        if milliseconds[98] <= 100 {
+            break;
+        }
+        assert!(rounds.len() < 3, "from the event until it is healed: {rounds:?}");
     }
-    milliseconds.sort_unstable();
-    // The median, as this machine may do other things as well.
-    assert!(milliseconds[10] <= 100, "{milliseconds:?}");
+    let _ = writeln!(std::io::stderr(), "from the event until it is healed: {rounds:?}");
+    let values = api.values(&world.namespace).unwrap();
+    assert!(names.iter().all(|name| values[name] == "1"), "{values:?}");
     world.kubectl(&["-n", &world.namespace, "delete", "configmap", "a"]);
     operator.hear("healed", |event| event["kind"] == "healed" && event["name"] == "a");
     assert_eq!(world.value("a"), "1");
-    assert!(operator.metric(r#"k8s_sync_drifts_total{application="app"}"#) >= 21);
+    assert!(operator.metric(r#"k8s_sync_drifts_total{application="app"}"#) >= 101);
     let recorded =
         world.kubectl(&["-n", &world.namespace, "get", "events", "-o", "jsonpath={.items[*].reason}"]);
     assert!(recorded.contains("Synced") && recorded.contains("Healed"), "{recorded}");

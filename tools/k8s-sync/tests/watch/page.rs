@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::browser::Browser;
 use crate::world::{World, until};
 
 #[test]
@@ -62,4 +63,70 @@ fn a_push_is_synced_at_once_and_a_wrong_secret_refused() {
         operator.request("POST", "/webhook", &[("x-gitlab-token", "a-secret")], elsewhere.as_bytes());
     assert!(answer.body.starts_with("0 applications"), "{}", answer.body);
     assert_eq!(operator.metric(r#"k8s_sync_webhooks_total{result="accepted"}"#), 1);
+}
+
+#[test]
+fn a_browser_shows_it_live_and_the_keyboard_is_enough() {
+    let world = World::new();
+    world.config_map("a", "1");
+    // What people write is no part of the page's own language.
+    world.commit("Begin <script>window.taken = true</script>");
+    let url = world.url();
+    let mut operator = world.watch(&["app", "--sync-policy", "automated", "--repo", &url], &[]);
+    operator.until_synced();
+    let mut browser = Browser::start();
+    browser.open(&format!("http://{}/", operator.address));
+    browser.until("document.getElementById('live').textContent === 'live'");
+    browser.until("document.querySelector('main').innerText.includes('Synced')");
+    assert_eq!(browser.value("window.taken === undefined"), true);
+    browser.picture("index");
+    // The first thing that the keyboard reaches leads home, the second to the application.
+    browser.value("window.before = true");
+    let focused = "document.activeElement.innerText";
+    browser.press("Tab");
+    assert_eq!(browser.value(focused), "k8s-sync");
+    browser.press("Tab");
+    assert_eq!(browser.value(focused), "app");
+    assert_eq!(browser.value("getComputedStyle(document.activeElement).outlineStyle"), "solid");
+    browser.press("Enter");
+    browser.until("location.pathname === '/applications/app' && document.readyState === 'complete'");
+    browser.until("document.getElementById('live').textContent === 'live'");
+    // A group of objects is closed by the keyboard, and stays so and focused while the page changes.
+    browser.value("window.before = true");
+    while browser.value("document.activeElement.tagName") != "SUMMARY" {
+        browser.press("Tab");
+    }
+    browser.press("Enter");
+    let closed = "document.querySelectorAll('details:not([open])').length === 1";
+    browser.until(closed);
+    world.config_map("a", "2");
+    world.commit("Change it while somebody looks");
+    browser.until("document.querySelector('main').innerText.includes('Change it while somebody looks')");
+    assert_eq!(browser.value(closed), true);
+    assert_eq!(browser.value("document.activeElement.tagName"), "SUMMARY");
+    assert_eq!(browser.value("window.before === true"), true, "it was loaded again");
+    // Drift, with what differs; then on a phone.
+    world.drift("a", "theirs");
+    browser.until("document.querySelector('main').innerText.includes('What differs')");
+    browser.until("document.querySelector('main').innerText.includes('kubectl-patch')");
+    browser.picture("application");
+    browser.darken();
+    browser.picture("application-dark");
+    for width in [320, 390] {
+        browser.resize(width, 800);
+        let wide = browser.value("document.scrollingElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} of {width}");
+        let size = browser.value("parseFloat(getComputedStyle(document.body).fontSize)");
+        assert!(size.as_f64().unwrap() >= 16.0, "{size}");
+    }
+    browser.picture("application-phone");
+    let (complaints, addresses) = browser.complaints_and_addresses();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let own = format!("http://{}/", operator.address);
+    let foreign: Vec<&String> =
+        addresses.iter().filter(|url| !url.starts_with(&own) && !url.starts_with("data:,")).collect();
+    assert!(foreign.is_empty() && !addresses.is_empty(), "{foreign:?}");
+    // The operator goes: the page says so, and comes to life again with the next one at that address.
+    drop(operator);
+    browser.until("document.getElementById('live').textContent === 'not connected'");
 }

@@ -26,7 +26,7 @@ fn a_replica_takes_over_when_the_leader_is_killed() {
     let killed = Instant::now();
     second.hear("it leads", |event| event["kind"] == "role" && event["message"] == "this replica leads");
     let seconds = killed.elapsed().as_secs_f64();
-    assert!((3.0..15.0).contains(&seconds), "{seconds}");
+    assert!((5.0..20.0).contains(&seconds), "{seconds}");
     second.until_synced();
     world.drift("a", "theirs");
     second.hear_kind("healed");
@@ -46,7 +46,7 @@ fn a_leader_that_is_asked_to_end_gives_the_lease_back() {
     second.hear("it leads", |event| event["kind"] == "role" && event["message"] == "this replica leads");
     // Sooner than the lease would have run out.
     let seconds = asked.elapsed().as_secs_f64();
-    assert!(seconds < 4.0, "{seconds}");
+    assert!(seconds < 6.0, "{seconds}");
 }
 
 #[test]

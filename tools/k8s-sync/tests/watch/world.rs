@@ -1,6 +1,6 @@
 //! What the tests have in common: a cluster, a repository, operators, and what they say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,13 @@ pub(crate) fn cluster_script(verb: &str) -> String {
 /// The cluster's variables; it comes up at the first use.
 pub(crate) fn cluster() -> &'static HashMap<String, String> {
     static CLUSTER: OnceLock<HashMap<String, String>> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let text = cluster_script("up");
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
-    })
+    CLUSTER.get_or_init(|| variables(&cluster_script("up")))
+}
+
+/// What a service script's `env` prints.
+pub(crate) fn variables(text: &str) -> HashMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
 }
 
 /// A namespace and a repository of a test's own.
@@ -99,7 +101,7 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn try_kubectl(&self, words: &[&str]) -> std::process::Output {
+    pub(crate) fn try_kubectl(&self, words: &[&str]) -> std::process::Output {
         let mut command = self.home.program(&cluster()["KUBECTL"]);
         command.args(["--kubeconfig", &cluster()["KUBECONFIG"]]).args(words);
         command.output().unwrap()
@@ -121,6 +123,14 @@ impl World {
         until(&format!("{name} is `{value}`"), || self.value(name) == value);
     }
 
+    /// A PATH with kubectl on it, which renders kustomizations.
+    pub(crate) fn path_with_kubectl(&self) -> String {
+        let bin = self.home.path().join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        let _ = std::os::unix::fs::symlink(&cluster()["KUBECTL"], bin.join("kubectl"));
+        format!("{}:/usr/bin:/bin", bin.display())
+    }
+
     /// An operator that does everything by itself.
     pub(crate) fn operator(&self, words: &[&str]) -> Operator {
         let own = ["app", "--sync-policy", "automated", "--auto-prune", "--self-heal", "--repo", &self.url()];
@@ -133,13 +143,16 @@ impl World {
         command
             .env("KUBECONFIG", &cluster()["KUBECONFIG"])
             .envs(variables.iter().copied())
-            .args(["watch", "-o", "json", "--revision", "main", "--dest-namespace", &self.namespace])
+            .args(["watch", "-o", "json", "--revision", "main"])
             .args(["--listen", "127.0.0.1:0"])
             .args(words)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if !words.contains(&"--poll") {
             command.args(["--poll", "1"]);
+        }
+        if !words.contains(&"--dest-namespace") {
+            command.args(["--dest-namespace", &self.namespace]);
         }
         Operator::start(command)
     }
@@ -164,6 +177,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(crate) struct Operator {
     child: Child,
     events: mpsc::Receiver<Value>,
+    early: VecDeque<Value>,
     heard: Vec<Value>,
     pub(crate) address: String,
 }
@@ -181,8 +195,12 @@ impl Operator {
                 }
             }
         });
-        let mut operator = Self { child, events, heard: Vec::new(), address: String::new() };
+        let mut operator =
+            Self { child, events, early: VecDeque::new(), heard: Vec::new(), address: String::new() };
         let listening = operator.hear("it listens", |event| event["kind"] == "listening");
+        // What was said before that is still to be heard.
+        operator.heard.pop();
+        operator.early = std::mem::take(&mut operator.heard).into();
         listening["address"].as_str().unwrap().clone_into(&mut operator.address);
         operator
     }
@@ -202,7 +220,8 @@ impl Operator {
         let begin = Instant::now();
         loop {
             let left = LONG.saturating_sub(begin.elapsed());
-            let Ok(event) = self.events.recv_timeout(left) else {
+            let early = self.early.pop_front();
+            let Some(event) = early.or_else(|| self.events.recv_timeout(left).ok()) else {
                 let _ = self.child.kill();
                 let mut said = String::new();
                 let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
@@ -230,22 +249,19 @@ impl Operator {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut socket = TcpStream::connect(&self.address).unwrap();
-        socket.set_read_timeout(Some(LONG)).unwrap();
-        let headers: Vec<String> =
-            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let headers = headers.concat();
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
-        );
-        socket.write_all(&[head.as_bytes(), body].concat()).unwrap();
-        let mut text = Vec::new();
-        socket.read_to_end(&mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        http(&self.address, method, path, headers, body)
+    }
+
+    /// The events since the last time, without waiting for any.
+    pub(crate) fn heard_lately(&mut self) -> Vec<Value> {
+        self.events.try_iter().collect()
+    }
+
+    /// The process's memory, in kB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+        resident.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// The value of a metric, given as it stands in the text; 0 where it is not there.
@@ -262,6 +278,29 @@ impl Drop for Operator {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asks a server on loopback; no answer at all has the status 0.
+pub(crate) fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
+    let length = body.len();
+    // Of version 1.0: the answer comes in one piece, and ends with the connection.
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    let mut text = Vec::new();
+    let asked = TcpStream::connect(address).and_then(|mut socket| {
+        socket.set_read_timeout(Some(LONG))?;
+        socket.write_all(&[head.as_bytes(), body].concat())?;
+        socket.read_to_end(&mut text)
+    });
+    let text = String::from_utf8(text).unwrap();
+    let Some((head, body)) = text.split_once("\r\n\r\n").filter(|_| asked.is_ok()) else {
+        return Answer { status: 0, head: String::new(), body: String::new() };
+    };
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
 /// An HTTP answer.
