@@ -106,3 +106,28 @@ fn the_api_server_is_restarted() {
     world.until_value("a", "2");
     operator.until_synced();
 }
+
+#[test]
+fn a_newer_commit_goes_first_where_an_older_one_waits_for_health() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let mut operator = world.operator(&[]);
+    operator.until_synced();
+    // Nothing here runs pods, so that this never becomes healthy, and the wave after it has to wait.
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {a: d}}\n  \
+        template:\n    metadata: {labels: {a: d}}\n    spec: {containers: [{name: c, image: none.invalid/none}]}\n";
+    world.write("d.yml", deployment);
+    let late = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  annotations: {argocd.argoproj.io/sync-wave: '1'}\n\
+        data: {value: '2'}\n";
+    world.write("a.yml", late);
+    world.commit("Wait for ever");
+    operator.hear("the first wave", |event| event["kind"] == "object" && event["name"] == "d");
+    assert_eq!(world.value("a"), "1");
+    std::fs::remove_file(world.repository().join("d.yml")).unwrap();
+    world.config_map("a", "3");
+    world.commit("Do without it");
+    operator.hear_kind("overtaken");
+    operator.until_synced();
+    assert_eq!(world.value("a"), "3");
+}

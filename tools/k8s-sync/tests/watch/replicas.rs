@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crate::world::{Operator, World};
+use crate::network::{Network, Weather};
+use crate::world::{Operator, World, cluster};
 
 fn replica(world: &World) -> Operator {
     let lease = format!("{}/k8s-sync", world.namespace);
@@ -94,4 +95,33 @@ fn a_call_that_reaches_the_wrong_replica_is_passed_on() {
     assert_eq!(answer.status, 202);
     first.until_synced();
     assert_eq!(world.value("a"), "2");
+}
+
+#[test]
+fn a_leader_that_is_cut_off_stops_before_another_begins() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let network = Network::start(&cluster()["KUBECONFIG"], world.home.path());
+    let (lease, url) = (format!("{}/k8s-sync", world.namespace), world.url());
+    let own = ["app", "--sync-policy", "automated", "--auto-prune", "--self-heal", "--repo", &url];
+    let words = [&own[..], &["--lease", &lease]].concat();
+    let mut first = world.watch(&words, &[("KUBECONFIG", network.kubeconfig.to_str().unwrap())]);
+    first.until_synced();
+    let mut second = replica(&world);
+    second.hear_kind("role");
+    // Nothing arrives any more, and nobody says so.
+    network.becomes(Weather::Silent);
+    first.hear("it stops", |event| event["message"].as_str().unwrap_or_default().contains("stops applying"));
+    assert_eq!(first.metric("k8s_sync_leader"), 0);
+    second.hear("it leads", |event| event["kind"] == "role" && event["message"] == "this replica leads");
+    second.until_synced();
+    world.drift("a", "theirs");
+    second.hear_kind("healed");
+    assert_eq!(world.value("a"), "1");
+    network.becomes(Weather::Fair);
+    first.hear("it stands by", |event| {
+        event["kind"] == "role" && event["message"].as_str().unwrap_or_default().contains("leads")
+    });
+    assert_eq!((first.metric("k8s_sync_leader"), second.metric("k8s_sync_leader")), (0, 1));
 }
