@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use gix::objs::Kind;
 
-use crate::abbreviation::SHORTEST;
 use crate::error::TagError;
+use crate::settings::SHORTEST;
 
 /// Every object whose id begins with these characters; none where they are no abbreviated id.
 pub fn objects(repository: &gix::Repository, characters: &str) -> Result<Vec<gix::ObjectId>, TagError> {
@@ -16,9 +16,9 @@ pub fn objects(repository: &gix::Repository, characters: &str) -> Result<Vec<gix
     // gix makes a sha1 prefix of a short one, and finds no loose object of a sha256 repository with it.
     let padded = format!("{characters:0<full$}");
     let Ok(id) = gix::ObjectId::from_hex(padded.as_bytes()) else { return Ok(Vec::new()) };
-    let prefix = gix::hash::Prefix::new(&id, characters.len()).map_err(TagError::unreadable)?;
+    let prefix = gix::hash::Prefix::new(&id, characters.len()).map_err(TagError::library)?;
     let mut found = HashSet::new();
-    repository.objects.lookup_prefix(prefix, Some(&mut found)).map_err(TagError::unreadable)?;
+    repository.objects.lookup_prefix(prefix, Some(&mut found)).map_err(TagError::library)?;
     let mut sorted: Vec<_> = found.into_iter().collect();
     sorted.sort();
     Ok(sorted)

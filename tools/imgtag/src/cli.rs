@@ -1,15 +1,16 @@
 //! The command line of imgtag, and the only place that reads the environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use step::{
     Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, Talk, document, environment,
 };
 
-use crate::abbreviation::{Abbreviation, Length, abbreviate, abbreviate_head};
+use crate::abbreviation::{Length, Subject, Unstable, abbreviate};
 use crate::error::TagError;
 use crate::tag::{self, Tag};
-use crate::{candidates, plain, repository};
+use crate::{candidates, history, plain, repository};
+use gix::config::Source;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +25,8 @@ Examples:
 `imgtag verify` without a TAG, or `imgtag refs/heads/verify`, is the tag of a branch of that name.
 
 A repository that another user owns is read like any other: nothing that its configuration names is executed,
-so `safe.directory` is not needed.";
+so `safe.directory` is not needed. (In one of your own, --dirty and --clean run the filters that it sets, such as
+git-lfs, where a file may have changed.) GIT_DIR names the repository, as it does for git.";
 
 /// The word that asks for the way back.
 const VERIFY: &str = "verify";
@@ -45,15 +47,21 @@ const VARIABLES: [&str; 5] =
     [REV_VARIABLE, LENGTH_VARIABLE, IMAGE_VARIABLE, PREFIX_VARIABLE, OUTPUT_VARIABLE];
 
 /// Those by which git, and gix as well, take settings or objects from elsewhere.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 10] = [
     "GIT_CONFIG_COUNT",
     "GIT_CONFIG_GLOBAL",
     "GIT_CONFIG_PARAMETERS",
     "GIT_CONFIG_SYSTEM",
+    "GIT_CEILING_DIRECTORIES",
     "GIT_COMMON_DIR",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
     "GIT_OBJECT_DIRECTORY",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    GIT_DIR,
 ];
+
+/// The repository, instead of one that is looked for: git sets it for its hooks.
+const GIT_DIR: &str = "GIT_DIR";
 
 /// What `--dirty` adds where it is given no suffix.
 const DIRTY: &str = "-dirty";
@@ -83,7 +91,8 @@ pub struct Cli {
     #[arg(long, value_name = "N", default_value = "auto", env = LENGTH_VARIABLE)]
     length: Length,
 
-    /// The last commit that touched PATH instead of REV itself; with --tree the content of PATH
+    /// The last commit that touched PATH instead of REV itself; with --tree the content of PATH. A PATH is relative to
+    /// the current folder, or to the top of the work tree as `:/PATH`
     #[arg(long, value_name = "PATH", num_args = 1..)]
     path: Vec<String>,
 
@@ -99,11 +108,11 @@ pub struct Cli {
     #[arg(long, value_name = "S", default_value = "", env = PREFIX_VARIABLE)]
     prefix: String,
 
-    /// Add SUFFIX where tracked files differ from the commit; `verify` takes it off
+    /// Add SUFFIX where tracked files, at PATH or anywhere, differ from REV; `verify` takes it off
     #[arg(long, value_name = "SUFFIX", num_args = 0..=1, require_equals = true, default_missing_value = DIRTY)]
     dirty: Option<String>,
 
-    /// Refuse (1) where tracked files differ from the commit
+    /// Refuse (1) where tracked files, at PATH or anywhere, differ from REV
     #[arg(long, conflicts_with = "dirty")]
     clean: bool,
 
@@ -140,6 +149,13 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        // As git does it: what follows is relative to that folder.
+        if self.directory != Path::new(HERE) && !self.directory.as_os_str().is_empty() {
+            std::env::set_current_dir(&self.directory).map_err(|error| {
+                let message = format!("can't change to {}: {error}", self.directory.display());
+                Failure::message(FailureKind::Input, message).hint("-C takes a folder in a clone")
+            })?;
+        }
         if let Some(tag) = &self.tag {
             return self.verify(tag, io);
         }
@@ -183,7 +199,7 @@ impl Cli {
             let message = "verify looks for a commit: it takes no --tree, --path or --clean";
             return Err(Failure::message(FailureKind::Usage, message));
         }
-        let repository = repository::open(&self.directory)?;
+        let repository = open()?;
         let unprefixed = tag::without_image(tag).strip_prefix(self.prefix.as_str()).unwrap_or_default();
         let name = unprefixed.strip_suffix(self.dirty.as_deref().unwrap_or(DIRTY)).unwrap_or(unprefixed);
         if name != unprefixed {
@@ -223,52 +239,60 @@ impl Cli {
     }
 
     fn tag(&self) -> Result<Tag, TagError> {
-        if let Some(head) = self.plain_head() {
-            let abbreviation = abbreviate_head(&head, self.length);
-            return self.describe(head.id, &abbreviation, head.shallow, None);
+        if let Some(subject) = self.plain() {
+            return self.describe(&subject, None);
         }
-        let repository = repository::open(&self.directory)?;
-        let id = match (self.tree, self.path.as_slice()) {
+        let repository = open()?;
+        let paths = self.path.iter().map(|path| repository::from_top(&repository, path));
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        let id = match (self.tree, paths.as_slice()) {
             (true, paths) => repository::content(&repository, &self.revision, paths)?,
             (false, []) => repository::resolve(&repository, &self.revision)?,
-            (false, paths) => repository::last_touching(&repository, &self.revision, paths)?,
+            (false, paths) => {
+                let start = repository::commit(&repository, &self.revision)?;
+                history::last_touching(&repository, start, &self.revision, paths)?
+            }
         };
-        let abbreviation = abbreviate(&repository, id, self.length)?;
-        let dirty =
-            if self.clean || self.dirty.is_some() { Some(repository::is_dirty(&repository)?) } else { None };
-        let shallow = repository.is_shallow().map_err(TagError::unreadable)?;
-        self.describe(id.to_string(), &abbreviation, shallow, dirty)
+        // A partial clone need not have what is at a path, nor any clone a submodule's commit.
+        let unseen = !self.tree && !self.revision.contains(':');
+        let dirty = if self.clean || self.dirty.is_some() {
+            let tree = repository::tree(&repository, &self.revision)?.id;
+            Some(repository::is_dirty(&repository, tree, &paths)?)
+        } else {
+            None
+        };
+        self.describe(&repository::subject(&repository, id, unseen)?, dirty)
     }
 
-    /// HEAD, where nothing more is asked for and the clone is a plain one.
-    fn plain_head(&self) -> Option<plain::Head> {
+    /// HEAD or a full id, where nothing more is asked for and the clone is a plain one.
+    fn plain(&self) -> Option<Subject> {
         let asks_more = self.tree || self.clean || self.dirty.is_some() || !self.path.is_empty();
-        if asks_more
-            || !matches!(self.revision.as_str(), HEAD | "@")
-            || ELSEWHERE.iter().any(|name| environment::var_os(name).is_some())
-        {
+        if asks_more || ELSEWHERE.iter().any(|name| environment::var_os(name).is_some()) {
             return None;
         }
         let home = PathBuf::from(environment::var_os("HOME")?);
         let of_user =
             environment::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
-        let settings = [PathBuf::from("/etc/gitconfig"), of_user.join("git/config"), home.join(".gitconfig")];
-        plain::head(&self.directory, &settings).ok()
+        let settings = [
+            (PathBuf::from("/etc/gitconfig"), Source::System),
+            (of_user.join("git/config"), Source::Git),
+            (home.join(".gitconfig"), Source::User),
+        ];
+        plain::named(&self.revision, Path::new(HERE), settings).ok()
     }
 
-    /// The tag of an abbreviated id, and what a user should know of it.
-    fn describe(
-        &self,
-        commit: String,
-        abbreviation: &Abbreviation,
-        shallow: bool,
-        dirty: Option<bool>,
-    ) -> Result<Tag, TagError> {
+    /// The tag of an object, and what a user should know of it.
+    fn describe(&self, subject: &Subject, dirty: Option<bool>) -> Result<Tag, TagError> {
+        let abbreviation = abbreviate(subject, self.length)?;
         let suffix = self.dirty.as_deref().filter(|_| dirty == Some(true)).unwrap_or_default();
         let tag = tag::assemble(&self.prefix, &abbreviation.text, suffix)?;
         let mut warnings = Vec::new();
-        if !abbreviation.stable {
-            let what = if shallow { "is shallow" } else { "has no packed objects" };
+        if let Some(why) = abbreviation.unstable {
+            let what = match why {
+                Unstable::Shallow => "is shallow",
+                Unstable::Partial => "is a partial one",
+                Unstable::Loose => "has objects that are in no pack, which don't count",
+            };
             warnings.push(format!(
                 "this clone {what}: another one may make this tag longer; --length N makes it the same everywhere"
             ));
@@ -281,14 +305,19 @@ impl Cli {
         Ok(Tag {
             image: self.image.as_deref().map(|repository| tag::image(repository, &tag)).transpose()?,
             tag,
-            commit,
+            commit: subject.id.to_string(),
             length: abbreviation.text.len(),
-            shallow,
+            shallow: subject.shallow,
             dirty,
-            stable: abbreviation.stable,
+            stable: abbreviation.unstable.is_none(),
             warnings,
         })
     }
+}
+
+fn open() -> Result<gix::Repository, TagError> {
+    let git_dir = environment::var_os(GIT_DIR).map(PathBuf::from);
+    repository::open(Path::new(HERE), git_dir.as_deref())
 }
 
 #[cfg(test)]

@@ -17,13 +17,18 @@ pub enum TagError {
     #[error("the branch `{0}` has no commit yet")]
     Unborn(String),
     /// The revision names nothing.
-    #[error("`{revision}` is not a revision of this repository: {reason}")]
+    #[error("`{revision}` is not a revision of this clone: {reason}")]
     Revision {
         /// As given.
         revision: String,
         /// What is wrong.
         reason: String,
+        /// Whether the clone is shallow, and may lack it for that.
+        shallow: bool,
     },
+    /// A full id of which there is no object.
+    #[error("this clone has no object {0}")]
+    NoObject(String),
     /// An abbreviated id that several objects share.
     #[error("`{prefix}` is ambiguous; it may be {candidates}")]
     Ambiguous {
@@ -48,6 +53,9 @@ pub enum TagError {
         /// What was looked for.
         path: String,
     },
+    /// The path leads out of the work tree.
+    #[error("{0} is outside of the work tree")]
+    Outside(String),
     /// The history ends before an answer, because the clone is shallow.
     #[error("the clone is shallow, and ends before the commit that touched {path}")]
     TooShallow {
@@ -69,10 +77,21 @@ pub enum TagError {
     /// A bare repository has no files to compare.
     #[error("a bare repository has no work tree that could be dirty")]
     NoWorkTree,
+    /// A work tree whose references are in reftable format.
+    #[error("whether files differ can't be told where references are in reftable format")]
+    DirtyInTables,
 }
 
 impl TagError {
-    /// Wraps what the Git library says.
+    /// What the Git library says, and why.
+    #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
+    pub(crate) fn library(error: gix::Error) -> Self {
+        let mut reasons: Vec<String> = error.iter_errors().map(ToString::to_string).collect();
+        reasons.dedup();
+        Self::Unreadable(reasons.join(": ").replace('\n', " "))
+    }
+
+    /// Wraps what the system says.
     pub(crate) fn unreadable(error: impl std::fmt::Display) -> Self {
         Self::Unreadable(error.to_string())
     }
@@ -81,11 +100,14 @@ impl TagError {
         Some(match self {
             Self::NoRepository { .. } => "run it in a clone, or name one with -C DIR",
             Self::Unborn(_) => "commit first",
-            Self::Revision { .. } | Self::TooShallow { .. } => {
+            Self::Revision { shallow: true, .. } | Self::TooShallow { .. } | Self::NoObject(_) => {
                 "a shallow clone has not every revision: fetch more, in GitLab with GIT_DEPTH: 0"
             }
+            Self::Revision { .. } => {
+                "`git for-each-ref` lists what there is; the clone of a job has other branches as origin/BRANCH"
+            }
             Self::Ambiguous { .. } => "write more of the id's characters",
-            Self::Unreadable(_) => "`git fsck` tells what is broken",
+            Self::Unreadable(_) => "`git fsck` tells what is broken; a partial clone has not every object",
             _ => return None,
         })
     }

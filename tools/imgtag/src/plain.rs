@@ -1,28 +1,21 @@
-//! HEAD of a plain clone, read straight from its files.
+//! HEAD of a clone, read straight from its files.
 //!
-//! A pipeline asks for this nearly always, and it takes few reads: HEAD, its branch, and of each pack's index the
-//! fan-out table and the ids that begin with the same byte (gitformat-pack(5), "Version 2 pack-*.idx files").
-//! Whatever is not plain (settings that bear on ids, alternates, a multi-pack index, a worktree, sha256, anything
-//! broken) is [`NotPlain`], and the Git library answers and words the errors.
+//! A pipeline asks for this nearly always, and it takes few reads: the settings, HEAD, and its branch. Whatever is not
+//! plain (included settings, references in another format, anything broken) is [`NotPlain`], and the Git library
+//! answers and words the errors.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// HEAD's commit, and what the length of its abbreviation depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
-    /// The full id, in hexadecimal digits.
-    pub id: String,
-    /// How many objects are in packs.
-    pub packed: u64,
-    /// How many digits it takes that no other object's id begins with them.
-    pub unique: usize,
-    /// Whether the clone is shallow.
-    pub shallow: bool,
-}
+use gix::ObjectId;
+use gix::bstr::ByteSlice as _;
+use gix::config::Source;
+
+use crate::abbreviation::Subject;
+use crate::reftable::References;
+use crate::settings::Reader;
 
 /// The clone has to be read by the Git library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,240 +27,139 @@ impl From<io::Error> for NotPlain {
     }
 }
 
-/// What an id of sha1 has.
-const BYTES: usize = 20;
-type Id = [u8; BYTES];
-
-/// In small letters, what is in every setting that bears on abbreviations or on where objects are.
-const BEARING: [&str; 4] = ["abbrev", "include", "extensions", "worktree"];
-
-/// More bytes than settings or packed references have in a plain clone.
+/// More bytes than settings have in a plain clone, and than packed references have.
 const FILE_LIMIT: u64 = 1 << 20;
+const PACKED_REFS_LIMIT: u64 = 1 << 28;
 
-/// The signature and the version that an index of a pack begins with.
-const INDEX: [u8; 8] = [0xff, b't', b'O', b'c', 0, 0, 0, 2];
-/// What comes next: a count of objects for each first byte.
-const FAN_OUT: usize = 4 * 256;
-/// Where an index has its ids.
-const IDS: u64 = (INDEX.len() + FAN_OUT) as u64;
-/// What an index has of each object: id, checksum and offset.
-const ENTRY: u64 = BYTES as u64 + 4 + 4;
-/// The checksums that an index ends with.
-const TRAILER: u64 = 2 * BYTES as u64;
-/// So many ids are read at once; more of them are halved first.
-const AT_ONCE: usize = 128;
+/// Where a clone, or a work tree of it, has its files.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// HEAD is in here.
+    own: PathBuf,
+    /// What all work trees have in common: settings, branches, objects.
+    common: PathBuf,
+}
 
-/// HEAD of the clone in `folder` itself, which may be bare; `settings` are the files that git reads besides its own.
-pub fn head(folder: &Path, settings: &[PathBuf]) -> Result<Head, NotPlain> {
-    let directory = directory(folder)?;
-    for file in settings.iter().chain([&directory.join("config")]) {
-        if let Some(text) = contents(file)? {
-            let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
-            if BEARING.iter().any(|name| text.contains(name)) {
+/// The object that HEAD or a full id names in the clone at `folder` or above it; `settings` are the files that git
+/// reads besides the clone's own.
+pub fn named(revision: &str, folder: &Path, settings: [(PathBuf, Source); 3]) -> Result<Subject, NotPlain> {
+    let place = Place::at_or_above(folder)?;
+    let mut reader = Reader::default();
+    for (file, source) in settings {
+        reader.read(&file, source)?;
+    }
+    reader.read(&place.common.join("config"), Source::Local)?;
+    if reader.format.of_worktree {
+        reader.read(&place.own.join("config.worktree"), Source::Worktree)?;
+    }
+    let hash = reader.format.hash;
+    let id = match revision {
+        "HEAD" | "@" if reader.format.reftable => place.head_in_tables(hash)?,
+        "HEAD" | "@" => place.head(hash)?,
+        full => id(full.as_bytes(), hash)?,
+    };
+    let shallow = contents(&place.common.join("shallow"))?.is_some_and(|list| !list.is_empty());
+    Ok(Subject {
+        id,
+        unseen: !id.is_empty_tree(),
+        objects: place.common.join("objects"),
+        settings: reader.settings,
+        shallow,
+    })
+}
+
+impl Place {
+    fn at_or_above(folder: &Path) -> Result<Self, NotPlain> {
+        if let Some(place) = Self::at(folder)? {
+            return Ok(place);
+        }
+        let mut folder = fs::canonicalize(folder)?;
+        let device = fs::metadata(&folder)?.dev();
+        while folder.pop() {
+            // Git goes no further than to the end of a file system, unless it is told to.
+            if fs::metadata(&folder)?.dev() != device {
                 return Err(NotPlain);
             }
-        }
-    }
-    let id = branch_tip(&directory)?;
-    let objects = directory.join("objects");
-    if is_there(&objects.join("info/alternates"))? {
-        return Err(NotPlain);
-    }
-    let mut search = Search { id, found: false, shared: 0, packed: 0 };
-    for index in indexes(&objects.join("pack"))? {
-        search.pack(&File::open(index)?)?;
-    }
-    let text = hex(&id);
-    search.loose(&objects.join(&text[..2]), &text)?;
-    if !search.found {
-        return Err(NotPlain);
-    }
-    let shallow = contents(&directory.join("shallow"))?.is_some_and(|list| !list.is_empty());
-    Ok(Head { id: text, packed: search.packed, unique: search.shared + 1, shallow })
-}
-
-/// The repository of a clone.
-fn directory(folder: &Path) -> Result<PathBuf, NotPlain> {
-    let inside = folder.join(".git");
-    let directory = match fs::metadata(&inside) {
-        Ok(file) if file.is_dir() => inside,
-        Err(error) if error.kind() == ErrorKind::NotFound => folder.to_owned(),
-        _ => return Err(NotPlain),
-    };
-    let plain = fs::metadata(directory.join("refs"))?.is_dir() && !is_there(&directory.join("commondir"))?;
-    if plain { Ok(directory) } else { Err(NotPlain) }
-}
-
-/// The commit that HEAD or its branch names.
-fn branch_tip(directory: &Path) -> Result<Id, NotPlain> {
-    let head = contents(&directory.join("HEAD"))?.ok_or(NotPlain)?;
-    let Some(branch) = head.strip_prefix(b"ref:") else { return id(head.trim_ascii_end()) };
-    let branch = str::from_utf8(branch.trim_ascii()).map_err(|_| NotPlain)?;
-    if !branch.starts_with("refs/heads/") || branch.contains("..") {
-        return Err(NotPlain);
-    }
-    if let Some(loose) = contents(&directory.join(branch))? {
-        return id(loose.trim_ascii_end());
-    }
-    let packed = contents(&directory.join("packed-refs"))?.ok_or(NotPlain)?;
-    let packed = str::from_utf8(&packed).map_err(|_| NotPlain)?;
-    let at = packed.find(&format!(" {branch}\n")).ok_or(NotPlain)?;
-    let line = packed[..at].rfind('\n').map_or(0, |end| end + 1);
-    id(&packed.as_bytes()[line..at])
-}
-
-/// The indexes of the packs, each of which has its pack.
-fn indexes(folder: &Path) -> Result<Vec<PathBuf>, NotPlain> {
-    let (mut indexes, mut packs) = (Vec::new(), 0);
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let name = name.as_bytes();
-        if name.starts_with(b"multi-pack-index") {
-            return Err(NotPlain);
-        }
-        if name.ends_with(b".idx") {
-            indexes.push(folder.join(std::ffi::OsStr::from_bytes(name)));
-        }
-        packs += usize::from(name.ends_with(b".pack"));
-    }
-    if packs == indexes.len() { Ok(indexes) } else { Err(NotPlain) }
-}
-
-/// What is known of an id's neighbours.
-struct Search {
-    id: Id,
-    found: bool,
-    /// How many hexadecimal digits the id has in common with the one that is most like it.
-    shared: usize,
-    packed: u64,
-}
-
-impl Search {
-    fn meet(&mut self, other: &Id) {
-        match self.id.iter().zip(other).position(|(a, b)| a != b) {
-            None => self.found = true,
-            Some(byte) => {
-                let digits = 2 * byte + usize::from((self.id[byte] ^ other[byte]) < 0x10);
-                self.shared = self.shared.max(digits);
+            if let Some(place) = Self::at(&folder)? {
+                return Ok(place);
             }
         }
+        Err(NotPlain)
     }
 
-    /// Meets those of a pack: the id itself if it is there, and its two neighbours.
-    fn pack(&mut self, index: &File) -> Result<(), NotPlain> {
-        let mut start = [0; INDEX.len() + FAN_OUT];
-        index.read_exact_at(&mut start, 0)?;
-        let (signature, counts) = start.split_at(INDEX.len());
-        let up_to = |byte: usize| {
-            let count = counts.as_chunks::<4>().0[byte];
-            u64::from(u32::from_be_bytes(count))
+    /// The clone in a folder, or the one that the folder itself is.
+    fn at(folder: &Path) -> Result<Option<Self>, NotPlain> {
+        let inside = folder.join(".git");
+        let own = match fs::metadata(&inside) {
+            Ok(file) if file.is_dir() => inside,
+            Ok(_) => {
+                let link = contents(&inside)?.ok_or(NotPlain)?;
+                let path = link.strip_prefix(b"gitdir: ").ok_or(NotPlain)?;
+                folder.join(path_in(path)?)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !folder.join("HEAD").try_exists()? || !folder.join("objects").try_exists()? {
+                    return Ok(None);
+                }
+                folder.to_owned()
+            }
+            Err(_) => return Err(NotPlain),
         };
-        let (all, first) = (up_to(255), usize::from(self.id[0]));
-        let (mut low, mut high) = (if first == 0 { 0 } else { up_to(first - 1) }, up_to(first));
-        if signature != INDEX
-            || low > high
-            || high > all
-            || index.metadata()?.len() < IDS + all * ENTRY + TRAILER
-        {
+        let common = match contents(&own.join("commondir"))? {
+            Some(path) => own.join(path_in(&path)?),
+            None => own.clone(),
+        };
+        let is_one =
+            fs::metadata(common.join("refs"))?.is_dir() && fs::metadata(common.join("objects"))?.is_dir();
+        if is_one { Ok(Some(Self { own, common })) } else { Err(NotPlain) }
+    }
+
+    fn head_in_tables(&self, hash: gix::hash::Kind) -> Result<ObjectId, NotPlain> {
+        let references = References::read(&self.own, &self.common, hash).map_err(|_| NotPlain)?;
+        references.follow("HEAD".into()).map_err(|_| NotPlain)
+    }
+
+    /// The commit that HEAD or its branch names.
+    fn head(&self, hash: gix::hash::Kind) -> Result<ObjectId, NotPlain> {
+        let head = contents(&self.own.join("HEAD"))?.ok_or(NotPlain)?;
+        let Some(branch) = head.strip_prefix(b"ref:") else { return id(head.trim_ascii_end(), hash) };
+        let branch = str::from_utf8(branch.trim_ascii()).map_err(|_| NotPlain)?;
+        if !branch.starts_with("refs/heads/") || branch.contains("..") {
             return Err(NotPlain);
         }
-        self.packed += all;
-        let mut ids = [0; AT_ONCE * BYTES];
-        while high - low > AT_ONCE as u64 {
-            let middle = low.midpoint(high);
-            let one = &mut ids[..BYTES];
-            index.read_exact_at(one, IDS + middle * BYTES as u64)?;
-            // The id in the middle may be a neighbour, so it stays.
-            if *one <= self.id[..] { low = middle } else { high = middle + 1 }
+        if let Some(loose) = contents(&self.common.join(branch))? {
+            return id(loose.trim_ascii_end(), hash);
         }
-        let ids = &mut ids[..usize::try_from(high - low).map_err(|_| NotPlain)? * BYTES];
-        index.read_exact_at(ids, IDS + low * BYTES as u64)?;
-        let (ids, _) = ids.as_chunks::<BYTES>();
-        let at = ids.partition_point(|other| *other < self.id);
-        for other in &ids[at.saturating_sub(1)..ids.len().min(at + 2)] {
-            self.meet(other);
-        }
-        Ok(())
-    }
-
-    /// Meets those that lie in files of their own, in the folder of their first byte.
-    fn loose(&mut self, folder: &Path, text: &str) -> Result<(), NotPlain> {
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let name = [&text.as_bytes()[..2], entry?.file_name().as_bytes()].concat();
-            if let Ok(other) = id(&name) {
-                self.meet(&other);
-            }
-        }
-        Ok(())
+        let packed = at_most(&self.common.join("packed-refs"), PACKED_REFS_LIMIT)?.ok_or(NotPlain)?;
+        let at = packed.find(format!(" {branch}\n")).ok_or(NotPlain)?;
+        let line = packed[..at].rfind_byte(b'\n').map_or(0, |end| end + 1);
+        id(&packed[line..at], hash)
     }
 }
 
 /// A file's contents, or nothing where there is no file.
-fn contents(file: &Path) -> Result<Option<Vec<u8>>, NotPlain> {
+pub(crate) fn contents(file: &Path) -> Result<Option<Vec<u8>>, NotPlain> {
+    at_most(file, FILE_LIMIT)
+}
+
+fn at_most(file: &Path, limit: u64) -> Result<Option<Vec<u8>>, NotPlain> {
     let file = match File::open(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let mut contents = Vec::with_capacity(1 << 10);
-    let length = file.take(FILE_LIMIT).read_to_end(&mut contents)?;
-    if (length as u64) < FILE_LIMIT { Ok(Some(contents)) } else { Err(NotPlain) }
+    let length = file.take(limit).read_to_end(&mut contents)?;
+    if (length as u64) < limit { Ok(Some(contents)) } else { Err(NotPlain) }
 }
 
-fn is_there(file: &Path) -> Result<bool, NotPlain> {
-    Ok(file.try_exists()?)
+/// The path in a file that holds nothing else.
+fn path_in(text: &[u8]) -> Result<&str, NotPlain> {
+    let path = str::from_utf8(text).map_err(|_| NotPlain)?.trim_end_matches(['\n', '\r']);
+    if path.is_empty() || path.contains('\n') { Err(NotPlain) } else { Ok(path) }
 }
 
-fn id(text: &[u8]) -> Result<Id, NotPlain> {
-    let digit = |character: u8| match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
-        _ => Err(NotPlain),
-    };
-    let mut id = [0; BYTES];
-    let (pairs, rest) = text.as_chunks::<2>();
-    if pairs.len() != BYTES || !rest.is_empty() {
-        return Err(NotPlain);
-    }
-    for (byte, [high, low]) in id.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Ok(id)
-}
-
-fn hex(id: &Id) -> String {
-    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
-    id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_in_common() {
-        let mut search = Search { id: [0xab; BYTES], found: false, shared: 0, packed: 0 };
-        search.meet(&[0xcb; BYTES]);
-        assert_eq!(search.shared, 0);
-        search.meet(&[0xac; BYTES]);
-        assert_eq!(search.shared, 1);
-        let mut like = [0xab; BYTES];
-        like[3] = 0xa0;
-        search.meet(&like);
-        assert_eq!((search.shared, search.found), (7, false));
-        search.meet(&[0xab; BYTES]);
-        assert_eq!((search.shared, search.found), (7, true));
-    }
-
-    #[test]
-    fn ids_are_forty_small_digits() {
-        let text = "4b1c9e2f".repeat(5);
-        assert_eq!(hex(&id(text.as_bytes()).unwrap()), text);
-        for wrong in ["", "4b1c9e2", &text.to_uppercase(), &format!("{text}00")] {
-            assert_eq!(id(wrong.as_bytes()), Err(NotPlain), "{wrong}");
-        }
-    }
+/// A full id in small letters.
+fn id(text: &[u8], hash: gix::hash::Kind) -> Result<ObjectId, NotPlain> {
+    let plain = text.len() == hash.len_in_hex() && !text.iter().any(u8::is_ascii_uppercase);
+    if plain { ObjectId::from_hex(text).map_err(|_| NotPlain) } else { Err(NotPlain) }
 }

@@ -70,11 +70,14 @@ pub fn verified(tag: &str, commit: Option<&str>) -> Map<String, Value> {
     Map::from_iter([("tag".to_owned(), json!(tag)), ("commit".to_owned(), json!(commit))])
 }
 
-/// Whether YAML reads the tag as a number unless it is quoted: `1234567`, `87290323`, `12345e7`.
+/// Whether YAML reads the tag as a number unless it is quoted: `1234567`, `87290323`, `12345e7`, and with a prefix
+/// `1.4567890` or `0x1234567`. Version 1.1 passes over underscores.
 pub fn reads_as_number(tag: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
-    digits(tag)
-        || tag.split_once(['e', 'E']).is_some_and(|(mantissa, exponent)| digits(mantissa) && digits(exponent))
+    let digits = tag.replace('_', "");
+    let hexadecimal =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    tag.starts_with(|first: char| first.is_ascii_digit())
+        && (digits.parse::<f64>().is_ok() || digits.strip_prefix("0x").is_some_and(hexadecimal))
 }
 
 #[cfg(test)]
@@ -83,10 +86,12 @@ mod tests {
 
     #[test]
     fn numbers_that_yaml_sees() {
-        for tag in ["1234567", "8729e32", "0000000"] {
+        for tag in ["1234567", "8729e32", "0000000", "1.4567890", "1_4567890", "0x4b1c9e2"] {
             assert!(reads_as_number(tag), "{tag}");
         }
-        for tag in ["4b1c9e2", "e123456", "12345e", "g1234567"] {
+        for tag in
+            ["4b1c9e2", "e123456", "12345e", "g1234567", "_1234567", "0x", "1.2.3456789", "1234567-dirty"]
+        {
             assert!(!reads_as_number(tag), "{tag}");
         }
     }

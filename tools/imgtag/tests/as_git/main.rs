@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod owners;
+mod paths;
 mod random;
+mod stores;
+mod tables;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -249,6 +253,30 @@ fn a_shallow_or_loose_clone_is_warned_of() {
     assert!(warns(&place.path("shallow"), &[]), "shallow");
     let json = String::from_utf8(place.imgtag(&place.path("shallow"), &["-o", "json"]).stdout).unwrap();
     assert!(json.contains(r#""shallow":true"#) && json.contains(r#""stable":false"#), "{json}");
+    let upload = "git -c uploadpack.allowFilter=true upload-pack";
+    place
+        .done(place.home.path(), &["clone", "-q", "-n", "--filter=blob:none", "-u", upload, &url, "partial"]);
+    assert!(warns(&place.path("partial"), &[]), "partial");
+    assert!(!warns(&place.path("partial"), &["--length", "12"]));
+}
+
+#[test]
+fn a_variable_names_the_repository_as_for_git() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let other = place.path("other");
+    std::fs::create_dir_all(&other).unwrap();
+    place.done(&other, &["init", "-q", "-b", "main"]);
+    let expected = place.done(&folder, &["rev-parse", "--short", "HEAD"]);
+    let asked = |from: &Path, git_dir: &str, words: &[&str]| {
+        let output = place.home.tool("imgtag").current_dir(from).env("GIT_DIR", git_dir).args(words).output();
+        String::from_utf8(output.unwrap().stdout).unwrap().trim_end().to_owned()
+    };
+    let absolute = folder.join(".git").display().to_string();
+    assert_eq!(asked(&other, &absolute, &[]), expected);
+    assert_eq!(asked(&other, "../r/.git", &["main"]), expected);
+    assert_eq!(asked(&other, ".git", &["-C", "../r"]), expected);
+    assert_eq!(asked(&folder, "", &[]), expected);
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! Paths: where they begin, what touched them, and whether their files differ.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::Place;
+
+fn says(place: &Place, folder: &Path, words: &[&str]) -> String {
+    let output = place.imgtag(folder, words);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn a_path_begins_where_git_has_it_begin() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let sub = folder.join("sub");
+    std::fs::create_dir_all(sub.join("deeper")).unwrap();
+    let absolute = sub.join("file").display().to_string();
+    let dir = sub.display().to_string();
+    for (from, given, git) in [
+        (&folder, "sub/file", "sub/file"),
+        (&sub, "file", "file"),
+        (&sub, ".", "."),
+        (&sub, "../file", "../file"),
+        (&sub, ":/file", ":/file"),
+        (&sub.join("deeper"), "../file", "../file"),
+        (&sub, &absolute, &absolute),
+        (&place.home.path().join("r/sub"), &dir, &dir),
+    ] {
+        let expected = place.done(from, &["log", "-1", "--format=%h", "--", git]);
+        assert_eq!(says(&place, from, &["--path", given]), expected, "{given} in {from:?}");
+        let outside = place.imgtag(place.home.path(), &["-C", &from.display().to_string(), "--path", given]);
+        assert_eq!(String::from_utf8_lossy(&outside.stdout).trim_end(), expected, "{given} with -C {from:?}");
+    }
+    assert_eq!(
+        says(&place, &sub, &["--tree", "--path", "."]),
+        place.done(&sub, &["rev-parse", "--short", "HEAD:./"])
+    );
+    assert_eq!(
+        says(&place, &sub, &["HEAD:./file"]),
+        place.done(&sub, &["rev-parse", "--short", "HEAD:./file"])
+    );
+    for outside in ["../..", "/elsewhere", "../../r2/file"] {
+        let output = place.imgtag(&sub, &["--path", outside]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && error.contains("outside of the work tree"), "{error}");
+    }
+}
+
+#[test]
+fn a_changed_mode_touches_a_file() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    std::fs::set_permissions(folder.join("file"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.done(&folder, &["commit", "-qam", "executable"]);
+    let head = place.done(&folder, &["rev-parse", "--short", "HEAD"]);
+    assert_eq!(place.done(&folder, &["log", "-1", "--format=%h", "--", "file"]), head);
+    assert_eq!(says(&place, &folder, &["--path", "file"]), head);
+    assert_eq!(says(&place, &folder, &["--path", "sub", "file"]), head);
+}
+
+#[test]
+fn the_content_of_whatever_has_a_tree() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    for (revision, tree) in [
+        ("HEAD^{tree}", "HEAD^{tree}"),
+        ("heavy", "heavy^{tree}"),
+        ("HEAD:sub", "HEAD:sub"),
+        ("side", "side^{tree}"),
+    ] {
+        let expected = place.done(&folder, &["rev-parse", "--short", tree]);
+        assert_eq!(says(&place, &folder, &["--tree", revision]), expected, "{revision}");
+    }
+    let both = says(&place, &folder, &["--tree", "--path", "file", "sub"]);
+    assert_eq!(both.len(), 7);
+    assert_eq!(says(&place, &folder.join("sub"), &["--tree", "--path", "../file", "."]), both);
+    assert_ne!(says(&place, &folder, &["--tree", "--path", "sub", "file"]), both);
+}
+
+#[test]
+fn dirty_is_what_differs_from_the_revision_at_the_paths() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let is_dirty = |from: &Path, words: &[&str]| {
+        let tag = says(&place, from, &[&["--dirty=-d"], words].concat());
+        let clean = place.imgtag(from, &[&["--clean"], words].concat()).status.code();
+        assert_eq!(clean, Some(i32::from(tag.ends_with("-d"))), "{words:?}");
+        tag.ends_with("-d")
+    };
+    assert!(!is_dirty(&folder, &[]));
+    assert!(is_dirty(&folder, &["HEAD~1"]), "the files are those of HEAD");
+    std::fs::write(folder.join("file"), "changed").unwrap();
+    assert!(is_dirty(&folder, &[]));
+    assert!(is_dirty(&folder, &["--path", "file"]));
+    assert!(is_dirty(&folder, &["--tree", "--path", "file"]));
+    assert!(!is_dirty(&folder, &["--path", "sub"]));
+    assert!(!is_dirty(&folder.join("sub"), &["--path", "."]));
+    assert!(is_dirty(&folder.join("sub"), &[]));
+    place.done(&folder, &["add", "file"]);
+    assert!(is_dirty(&folder, &[]), "staged");
+    place.done(&folder, &["reset", "-q", "--hard"]);
+    assert!(!is_dirty(&folder, &[]));
+    // Another time, the same content.
+    std::fs::write(folder.join("file"), std::fs::read(folder.join("file")).unwrap()).unwrap();
+    assert!(!is_dirty(&folder, &[]));
+    std::fs::remove_file(folder.join("sub/file")).unwrap();
+    assert!(is_dirty(&folder, &["--path", "sub"]));
+    let bare = place.imgtag(&folder.join(".git"), &["--dirty"]);
+    assert_eq!(bare.status.code(), Some(2));
+}
