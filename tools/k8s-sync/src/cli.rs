@@ -94,7 +94,7 @@ impl Program for Cli {
             );
         }
         let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             match self.command {
                 Verb::Health(health) => print_health(&health, self.output, io),
                 Verb::Application(watch) => watch.print_application(io),
@@ -103,7 +103,10 @@ impl Program for Cli {
                 Verb::Wait(once) => once.wait(self.output, io).await,
                 Verb::Watch(watch) => watch.run(self.output, io).await,
             }
-        })
+        });
+        // A credential plugin that hangs is not waited for.
+        runtime.shutdown_background();
+        done
     }
 }
 

@@ -162,6 +162,14 @@ pub enum SyncError {
         /// The server's rule.
         rule: String,
     },
+    /// The kubeconfig's plugin gives no credentials.
+    #[error("the credential plugin {plugin}{}{problem}", if plugin.is_empty() { "" } else { " " })]
+    NoCredentials {
+        /// The program, where it is known.
+        plugin: String,
+        /// What it did.
+        problem: String,
+    },
     /// More than the application's project allows.
     #[error("{what} is outside the project {project}: {why}")]
     OutOfProject {
@@ -237,6 +245,7 @@ impl SyncError {
             Self::Undecipherable { cause: SopsError::NotForUs(_), .. }
             | Self::NoKeys
             | Self::UnusableKeys { .. }
+            | Self::NoCredentials { .. }
             | Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
             // The server calls a value of the wrong type its own fault (500).
             Self::Refused { message, .. } if message.contains("failed to create typed patch object") => {
@@ -301,7 +310,13 @@ impl SyncError {
             Self::Refused { code: 403, message, .. } if is_policy(message) => {
                 "the account may, but a quota or a policy of the cluster says no"
             }
-            Self::Refused { code: 401 | 403, .. } => "the account needs that permission in the cluster",
+            Self::NoCredentials { .. } => {
+                "run it by hand, as `kubectl get namespaces` does: it has to be on PATH and logged in"
+            }
+            Self::Refused { code: 401, .. } => {
+                "the kubeconfig's credentials are not accepted, or not any more: log in again"
+            }
+            Self::Refused { code: 403, .. } => "the account needs that permission in the cluster",
             Self::Refused { code: 404, message, .. } if message.starts_with("namespaces ") => {
                 "put its manifest in the source, or --sync-option CreateNamespace=true"
             }

@@ -23,12 +23,7 @@ pub async fn of(cluster: &Cluster, path: &str) -> String {
     lines.extend(events(cluster, &object).await);
     if let Some(pod) = &pod {
         let status = health::of(pod);
-        lines.push(format!(
-            "Pod {} is {}: {}",
-            text(&pod["metadata"]["name"]),
-            status.health,
-            status.message
-        ));
+        lines.push(format!("Pod {} {status}", text(&pod["metadata"]["name"])));
         lines.extend(events(cluster, pod).await);
     }
     lines.extend(log(cluster, pod.as_ref().unwrap_or(&object)).await);

@@ -54,6 +54,14 @@ pub struct Status {
     pub message: String,
 }
 
+impl fmt::Display for Status {
+    /// `is Degraded: why`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "is {}", self.health)?;
+        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
+    }
+}
+
 fn is(health: Health, message: impl Into<String>) -> Status {
     let message: String = message.into();
     Status { health, message: message.replace(['\n', '\t'], " ") }

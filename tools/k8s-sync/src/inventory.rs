@@ -159,10 +159,24 @@ pub fn entry<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
 /// Anybody who takes one of these fields takes it out of the entry; status and others' fields don't touch it.
 pub fn footprint(object: &Value, manager: &str) -> Option<String> {
     let entry = entry(object, manager)?;
-    let mut fields = entry["fieldsV1"].clone();
-    // An answer to an apply has them in another order than a list has.
-    fields.sort_all_objects();
-    Some(proof::digest(&[&fields.to_string(), entry["time"].as_str().unwrap_or_default()]))
+    let mut fields = String::new();
+    write_sorted(&entry["fieldsV1"], &mut fields);
+    Some(proof::digest(&[&fields, entry["time"].as_str().unwrap_or_default()]))
+}
+
+/// Fields by their names: an answer to an apply has them in another order than a list has.
+fn write_sorted(fields: &Value, into: &mut String) {
+    let Some(fields) = fields.as_object() else { return };
+    let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+    sorted.sort_unstable_by_key(|(name, _)| *name);
+    into.push('{');
+    for (name, below) in sorted {
+        // With its length, so that no name looks like two.
+        into.push_str(&name.len().to_string());
+        into.push_str(name);
+        write_sorted(below, into);
+    }
+    into.push('}');
 }
 
 /// Marks an object as a member.

@@ -105,15 +105,13 @@ pub fn tasks(manifests: Vec<Manifest>, namespace: &str) -> Result<Vec<Task>, Syn
     let mut tasks = Vec::with_capacity(manifests.len());
     for manifest in manifests {
         let wave = wave(&manifest.object);
-        let task = |phase, hook| Task {
-            manifest: manifest.clone(),
-            hook,
-            turn: Turn { phase, ..Turn::default() },
-            wave,
-        };
+        let task =
+            |manifest, phase, hook| Task { manifest, hook, turn: Turn { phase, ..Turn::default() }, wave };
         match hook::phases(&manifest)? {
-            Some(phases) => tasks.extend(phases.into_iter().map(|phase| task(phase, true))),
-            None => tasks.push(task(Phase::Sync, false)),
+            Some(phases) => {
+                tasks.extend(phases.into_iter().map(|phase| task(manifest.clone(), phase, true)));
+            }
+            None => tasks.push(task(manifest, Phase::Sync, false)),
         }
     }
     tasks.sort_by_cached_key(|task| {

@@ -60,6 +60,8 @@ pub struct Plan {
     pub live: HashMap<Identity, Standing>,
     /// What has to go, in the order of going.
     pub leaving: Vec<Leaving>,
+    /// The kinds that come with it.
+    pub(crate) defined: HashSet<GroupKind>,
     /// The kinds and namespaces of what is there and of what is wanted.
     pub(crate) scope: Scope,
     /// What the inventory says; none before the first sync.
@@ -149,7 +151,8 @@ impl Application {
                 });
         }
         let leaving = self.leaving(cluster, members, &wanted)?;
-        let mut plan = Plan { wanted, hooks, live, leaving, scope, record, namespace };
+        let defined = wanted.iter().filter_map(|wanted| order::defines(&wanted.object)).collect();
+        let mut plan = Plan { wanted, hooks, live, leaving, defined, scope, record, namespace };
         self.ignore(cluster, &mut plan).await?;
         Ok(plan)
     }
@@ -171,7 +174,8 @@ impl Application {
             .collect();
         for task in order::tasks(manifests, &self.namespace)? {
             let (manifest, hook, turn) = (task.manifest, task.hook, task.turn);
-            let wrong = |problem: String| SyncError::Manifest { place: manifest.place.clone(), problem };
+            let place = manifest.place.clone();
+            let wrong = |problem: String| SyncError::Manifest { place: place.clone(), problem };
             let options = self.options.of(&manifest.object).map_err(|error| wrong(error.to_string()))?;
             let kind = manifest.kind();
             let resource = match resources.find(cluster, manifest.api_version(), &kind.kind).await? {
@@ -189,7 +193,7 @@ impl Application {
             }
             // Of a kind that is not known yet, most have namespaces.
             let namespaced = resource.as_ref().is_none_or(|resource| resource.namespaced);
-            let mut object = self.settle(&manifest, namespaced);
+            let mut object = self.settle(manifest.object, namespaced);
             let mut digest = String::new();
             if hook {
                 digest = proof::digest(&[&format!("{:?}", turn.phase), &object.to_string()]);
@@ -264,11 +268,12 @@ impl Application {
     }
 
     /// The manifest's object with its namespace.
-    fn settle(&self, manifest: &Manifest, namespaced: bool) -> Value {
-        let mut object = manifest.object.clone();
+    fn settle(&self, mut object: Value, namespaced: bool) -> Value {
+        let named = object["metadata"]["namespace"].as_str().is_some_and(|namespace| !namespace.is_empty());
         if namespaced {
-            let namespace = manifest.namespace().unwrap_or(&self.namespace);
-            object["metadata"]["namespace"] = Value::from(namespace);
+            if !named {
+                object["metadata"]["namespace"] = Value::from(self.namespace.as_str());
+            }
         } else if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("namespace");
         }
@@ -459,11 +464,7 @@ impl Plan {
 
     /// Whether the kind comes with the plan itself, or may come.
     pub(crate) fn brings_kind(&self, wanted: &Wanted) -> bool {
-        wanted.options.skip_dry_run
-            || self
-                .wanted
-                .iter()
-                .any(|other| order::defines(&other.object).as_ref() == Some(&wanted.identity.kind))
+        wanted.options.skip_dry_run || self.defined.contains(&wanted.identity.kind)
     }
 
     /// Whether objects of the kind that this one defines are wanted.

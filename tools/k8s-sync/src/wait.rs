@@ -13,6 +13,9 @@ use crate::health::{self, Health, Status};
 use crate::manifest::Identity;
 use crate::observe::{Observer, Seen, Watched};
 
+/// So many objects are named that are waited for in vain.
+const SHOWN: usize = 5;
+
 /// Waits until each object (with its path in the API) is healthy; a degraded one ends the wait at once, and what is
 /// known of it is told. `labels` select the objects among those of their lists.
 pub async fn until_healthy(
@@ -45,12 +48,12 @@ pub async fn until_healthy(
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            let first = states.iter().find(|(_, status)| !is_fine(status)).map(|(identity, _)| identity);
-            let evidence = match first {
-                Some(identity) => evidence::of(cluster, path(identity)).await,
+            let open = open(&states);
+            let evidence = match open.first() {
+                Some((identity, _)) => evidence::of(cluster, path(identity)).await,
                 None => String::new(),
             };
-            let objects = waiting_for(&states);
+            let objects = told(&open);
             Err(SyncError::NotHealthy { seconds: timeout.as_secs(), objects, evidence })
         }
     }
@@ -86,11 +89,20 @@ fn is_fine(status: &Status) -> bool {
     matches!(status.health, Health::Healthy | Health::Suspended)
 }
 
-fn waiting_for(states: &BTreeMap<Identity, Status>) -> String {
-    let open = states.iter().filter(|(_, status)| !is_fine(status));
-    let lines: Vec<String> = open
-        .map(|(identity, status)| format!("{identity} is {}: {}", status.health, status.message))
-        .collect();
+/// The objects that are not fine, the worst first.
+fn open(states: &BTreeMap<Identity, Status>) -> Vec<(&Identity, &Status)> {
+    let mut open: Vec<_> = states.iter().filter(|(_, status)| !is_fine(status)).collect();
+    open.sort_by_key(|(_, status)| std::cmp::Reverse(status.health));
+    open
+}
+
+/// How objects are; of no more of them than are read.
+fn told(open: &[(&Identity, &Status)]) -> String {
+    let shown = open.iter().take(SHOWN);
+    let mut lines: Vec<String> = shown.map(|(identity, status)| format!("{identity} {status}")).collect();
+    if open.len() > SHOWN {
+        lines.push(format!("and {} more", open.len() - SHOWN));
+    }
     lines.join("; ")
 }
 

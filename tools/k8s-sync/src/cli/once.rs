@@ -110,9 +110,13 @@ impl Sync {
         let (commit, manifests) = self.manifests(keys.as_ref())?;
         let several = destinations.len() > 1;
         let mut targets = Vec::new();
-        for destination in destinations {
+        let mut manifests = manifests;
+        let count = destinations.len();
+        for (index, destination) in destinations.into_iter().enumerate() {
             let (cluster, application) = (connect(&destination).await?, self.application()?);
-            let plan = application.plan(&cluster, &mut Resources::default(), manifests.clone()).await?;
+            // They are large: the last cluster takes them over.
+            let own = if index + 1 == count { std::mem::take(&mut manifests) } else { manifests.clone() };
+            let plan = application.plan(&cluster, &mut Resources::default(), own).await?;
             targets.push(Target { destination, cluster, application, plan, commit: commit.clone(), several });
         }
         Ok(targets)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kube::Config;
+use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::{Cluster, causes};
@@ -31,6 +32,11 @@ impl fmt::Display for Destination {
     }
 }
 
+/// How long a credential plugin may take: it may have somebody log in.
+const LOGIN: Duration = Duration::from_mins(2);
+/// So much is quoted of what a plugin says.
+const QUOTED: usize = 300;
+
 /// The name that Argo CD has for the cluster it runs in.
 const IN_CLUSTER: &str = "https://kubernetes.default.svc";
 
@@ -43,7 +49,18 @@ pub async fn connect(destination: &Destination) -> Result<Cluster, SyncError> {
     config.connect_timeout = Some(Duration::from_secs(10));
     // It would try again without telling, and without anybody else's requests going slower.
     config.default_retry = false;
-    let client = kube::Client::try_from(config).map_err(|error| unusable_client(&error))?;
+    let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+    // It runs the plugin, and waits for it.
+    let made = tokio::task::spawn_blocking(move || kube::Client::try_from(config));
+    let words = |problem: &str| SyncError::NoCredentials {
+        plugin: plugin.clone().unwrap_or_default(),
+        problem: problem.to_owned(),
+    };
+    let made = tokio::time::timeout(LOGIN, made).await;
+    let made = made.map_err(|_| words(&format!("has not answered after {} s", LOGIN.as_secs())))?;
+    let client = made.map_err(|error| SyncError::Configuration(causes(&error)))?.map_err(|error| {
+        no_credentials(&error, plugin.as_deref()).unwrap_or_else(|| unusable_client(&error))
+    })?;
     Ok(Cluster::new(client, names))
 }
 
@@ -51,6 +68,15 @@ async fn configuration(destination: &Destination) -> Result<Config, SyncError> {
     let unusable = |error: &dyn std::error::Error| SyncError::Configuration(causes(error));
     match destination {
         Destination::Context(context) => {
+            if let Ok(kubeconfig) = Kubeconfig::read()
+                && !kubeconfig.contexts.iter().any(|known| known.name == *context)
+            {
+                let known: Vec<String> = kubeconfig.contexts.into_iter().map(|known| known.name).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(SyncError::Configuration(format!(
+                    "the kubeconfig has no context {context}; it has {known}"
+                )));
+            }
             let options =
                 KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
             Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))
@@ -110,6 +136,37 @@ fn names(destination: &Destination, config: &Config) -> ClusterNames {
         }
     };
     ClusterNames { servers, name }
+}
+
+/// What went wrong with a credential plugin, if that is what went wrong: without its arguments, its environment and what
+/// it prints, which may be secrets.
+pub(super) fn no_credentials(error: &kube::Error, plugin: Option<&str>) -> Option<SyncError> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let found = loop {
+        match cause?.downcast_ref::<AuthError>() {
+            Some(found) => break found,
+            None => cause = cause?.source(),
+        }
+    };
+    let problem = match found {
+        AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+            let said: String = step::without_credentials(&said).chars().take(QUOTED).collect();
+            let ended = format!("ended with {}", out.status);
+            if said.is_empty() { ended } else { format!("{ended}: {said}") }
+        }
+        AuthError::AuthExecStart(error) => format!("can't be run: {error}"),
+        AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => "printed no credentials".to_owned(),
+        AuthError::ReadTokenFile(error, path) => {
+            return Some(SyncError::Unreadable { path: path.display().to_string(), cause: io(error) });
+        }
+        other => other.to_string(),
+    };
+    Some(SyncError::NoCredentials { plugin: plugin.unwrap_or_default().to_owned(), problem })
+}
+
+fn io(error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), error.to_string())
 }
 
 /// Why no client can be made of a configuration. The words for a certificate of X.509's first version are rustls's.

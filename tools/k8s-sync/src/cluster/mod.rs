@@ -452,7 +452,9 @@ fn explain(what: &str, error: kube::Error) -> SyncError {
     match error {
         kube::Error::Api(status) => refusal::read(what, &status),
         kube::Error::SerdeError(error) => answer(what, &error),
-        error => SyncError::Unreachable(causes(&error)),
+        error => {
+            connection::no_credentials(&error, None).unwrap_or_else(|| SyncError::Unreachable(causes(&error)))
+        }
     }
 }
 

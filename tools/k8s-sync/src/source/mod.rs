@@ -40,8 +40,9 @@ pub(crate) fn is_hidden(path: &Path) -> bool {
 
 /// Reads a file, a folder with all below it, or stdin (`-`). Nothing there is an error: it would prune everything.
 pub fn read_files(path: &Path, reading: Reading<'_>) -> Result<Vec<Manifest>, SyncError> {
-    let shown = path.display().to_string();
-    let manifests = if path.as_os_str() == "-" {
+    let is_stdin = path.as_os_str() == "-";
+    let shown = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let manifests = if is_stdin {
         let mut text = String::new();
         std::io::stdin()
             .lock()

@@ -78,6 +78,61 @@ fn a_plugin_gives_the_credentials() {
 }
 
 #[test]
+fn a_plugin_that_gives_none_is_explained_without_its_secrets() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    for (script, problem) in [
+        (
+            "echo who are you >&2; echo secret-token; exit 3",
+            "plugin sh ended with exit status: 3: who are you",
+        ),
+        ("echo secret-token", "plugin sh printed no credentials"),
+    ] {
+        let config = kubeconfig(&app.home, |config| {
+            let exec = json!({
+                "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+                "env": [{"name": "PASSWORD", "value": "secret-password"}], "interactiveMode": "Never",
+            });
+            config["users"][0]["user"] = json!({ "exec": exec });
+        });
+        let output = apply(&app, &config, &[]);
+        assert_eq!(output.status.code(), Some(77), "{}", said(&output));
+        assert!(said(&output).contains(problem) && !said(&output).contains("secret"), "{}", said(&output));
+    }
+    let config = kubeconfig(&app.home, |config| {
+        let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin", "interactiveMode": "Never"});
+        config["users"][0]["user"] = json!({ "exec": exec });
+    });
+    let output = apply(&app, &config, &[]);
+    assert_eq!(output.status.code(), Some(77), "{}", said(&output));
+    assert!(said(&output).contains("plugin no-such-plugin can't be run: No such file"), "{}", said(&output));
+}
+
+#[test]
+fn a_server_has_its_own_credentials() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let server = std::cell::RefCell::new(String::new());
+    let config = kubeconfig(&app.home, |config| {
+        *server.borrow_mut() = config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned();
+        let (mut cluster, mut user) = (config["clusters"][0].clone(), config["users"][0].clone());
+        cluster["name"] = "elsewhere".into();
+        cluster["cluster"]["server"] = "https://elsewhere.invalid".into();
+        (user["name"], user["user"]) = ("stranger".into(), json!({"token": "wrong"}));
+        config["clusters"].as_array_mut().unwrap().push(cluster);
+        config["users"].as_array_mut().unwrap().push(user);
+        let context = json!({"name": "elsewhere", "context": {"cluster": "elsewhere", "user": "stranger"}});
+        config["contexts"].as_array_mut().unwrap().push(context);
+        config["current-context"] = "elsewhere".into();
+    });
+    let server = format!("{}/", server.borrow());
+    let output = apply(&app, &config, &["--dest-server", &server]);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = apply(&app, &config, &["--dest-name", "nowhere"]);
+    assert!(said(&output).contains("no context nowhere; it has"), "{}", said(&output));
+}
+
+#[test]
 fn a_certificate_of_the_first_version_is_explained() {
     let app = Application::new();
     app.config_map("a", "1");
