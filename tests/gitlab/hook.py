@@ -80,6 +80,8 @@ def main() -> int:
             print(f"GitLab: {message}", file=sys.stderr)
             return 1
         return 0
+    if project.setting("unmoved", "") == "ignore" and all(old == new for old, new, _ in changes):
+        return 0
     time.sleep(int(project.setting("slowHook", "0")) / 1000)
     text = answer(project, changes, pushed_options())
     size = int(project.setting("chunk", "0")) or len(text) or 1

@@ -17,6 +17,8 @@ Settings are keys of the repository's git configuration (`git config --file NAME
     gitlab.slowHook         milliseconds that the post-receive hook takes before it answers
     gitlab.chunk            the answer is sent in pieces of so many bytes
     gitlab.mergeableAfter   milliseconds for which a new merge request can't be merged
+    gitlab.unmoved          ignore: a push that moves no branch is not seen by the hooks
+    gitlab.expired          true: the token has expired, for Git over HTTP and the API of this project
 
 What a Gitaly sets is set by `create`, and may be changed: receive.advertisePushOptions, uploadpack.allowFilter,
 uploadpack.allowAnySHA1InWant.
@@ -131,10 +133,13 @@ def create(root: Path, name: str, url: str, default_branch: str = "main") -> Pro
         for key, value in {**GITALY_CONFIGURATION, "gitlab.path": name}.items():
             subprocess.run(["git", f"--git-dir={new}", "config", key, value], check=True)
         new.rename(repository)
-    for hook in ("pre-receive", "post-receive"):
+    # Python takes its time to start, and most projects refuse nothing.
+    refuses = "git config --get-regexp '^gitlab\\.(protectedbranch|refuse)$' >/dev/null || exit 0\n"
+    for hook, first in (("pre-receive", refuses), ("post-receive", "")):
         program = repository / "hooks" / hook
         program.parent.mkdir(exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -B "{Path(__file__).with_name("hook.py")}" {hook}\n')
+        run = f'exec "{sys.executable}" -B "{Path(__file__).with_name("hook.py")}" {hook}\n'
+        program.write_text(f"#!/bin/sh\n{first}{run}")
         program.chmod(0o755)
     subprocess.run(["git", f"--git-dir={repository}", "config", "gitlab.url", f"{url}/{name}"], check=True)
     return Project(repository)

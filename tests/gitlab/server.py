@@ -10,9 +10,10 @@ it listens. Git takes the token as a basic password of any user (`oauth2:TOKEN`)
     POST /api/v4/projects/:path/merge_requests
     GET, PUT /api/v4/projects/:path/merge_requests/:iid
     PUT  /api/v4/projects/:path/merge_requests/:iid/merge
+    GET  /api/v4/projects/:path/milestones?title=
 
-Projects are named by their URL-encoded paths, not by numbers; the numbers of `robot` and of each `gitlab.member` are
-what `users` says. Source of the rules: doc/api/merge_requests.md.
+Projects are named by their URL-encoded paths, not by numbers; the numbers of `robot`, of each `gitlab.member` and of each
+`gitlab.milestone` are what `users` and `milestones` say. Source of the rules: doc/api/merge_requests.md, milestones.md.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ PROJECT = re.compile(r"/api/v4/projects/(?P<path>[^/]+)")
 LIST = re.compile(PROJECT.pattern + r"/merge_requests")
 ONE = re.compile(LIST.pattern + r"/(?P<iid>\d+)")
 MERGE = re.compile(ONE.pattern + r"/merge")
+MILESTONES = re.compile(PROJECT.pattern + r"/milestones")
+
+EXPIRED = "Token is expired. You can either do re-authorization or token refresh."
 
 # What POST and PUT call the fields of a merge request that have another name in its object.
 FIELDS = {
@@ -103,6 +107,10 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
 
     # Git
 
+    def is_expired(self, repository: Path | None) -> bool:
+        """Whether the token is no longer good for a project."""
+        return repository is not None and Project(repository).setting("expired", "false") == "true"
+
     def serve_git(self, name: str, service: str) -> None:
         """Runs git http-backend (RFC 3875) and passes its answer on as it comes."""
         kind, _, credentials = self.headers.get("Authorization", "").partition(" ")
@@ -111,12 +119,12 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
         except ValueError:
             password = ""
         pieces = self.body()
-        if not self.is_token(password):
+        repository = self.repository(name)
+        if not self.is_token(password) or self.is_expired(repository):
             for _ in pieces:
                 pass
             self.plain(401, "HTTP Basic: Access denied.", [("WWW-Authenticate", 'Basic realm="GitLab"')])
             return
-        repository = self.repository(name)
         if repository is None:
             self.plain(
                 404, "The project you were looking for could not be found or you don't have permission to view it."
@@ -193,7 +201,9 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
         try:
             status, answer = self.api(self.address.path, self.parameters(body))
         except Refusal as refusal:
-            status, answer = refusal.status, {"message": refusal.message}
+            # OAuth's words (RFC 6750) where the token was good once.
+            expired = {"error": "invalid_token", "error_description": EXPIRED}
+            status, answer = refusal.status, expired if refusal.message == EXPIRED else {"message": refusal.message}
         text = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -222,15 +232,24 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
         if (self.command, path) == ("GET", "/api/v4/version"):
             return 200, {"version": "18.5.0", "revision": "0000000", "enterprise": False}
         if (self.command, path) == ("GET", "/api/v4/user"):
-            return 200, {"id": user_id("robot"), "username": "robot", "state": "active"}
+            return 200, {"id": name_id("robot"), "username": "robot", "state": "active"}
         if (self.command, path) == ("GET", "/api/v4/users"):
             name = parameters.get("username", "robot")
-            return 200, [{"id": user_id(name), "username": name, "state": "active"}]
+            return 200, [{"id": name_id(name), "username": name, "state": "active"}]
         found = PROJECT.match(path)
         repository = self.repository(unquote(found["path"])) if found else None
         if repository is None:
             raise Refusal(404, "404 Project Not Found" if found else "404 Not Found")
+        if self.is_expired(repository):
+            raise Refusal(401, EXPIRED)
         project = Project(repository)
+        if MILESTONES.fullmatch(path) and self.command == "GET":
+            title = parameters.get("title")
+            return 200, [
+                {"id": name_id(name), "title": name, "state": "active"}
+                for name in project.every("milestone")
+                if title in (None, name)
+            ]
         if self.command == "GET" and PROJECT.fullmatch(path):
             return 200, {
                 "path_with_namespace": project.path,
@@ -276,15 +295,15 @@ class Gitlab(http.server.BaseHTTPRequestHandler):
         raise Refusal(405, "405 Method Not Allowed")
 
 
-def user_id(name: str) -> int:
-    """The number by which POST and PUT name a user."""
+def name_id(name: str) -> int:
+    """The number by which POST and PUT name a user or a milestone."""
     return zlib.crc32(name.encode())
 
 
 def shown(request: dict) -> dict:
     """A merge request as the API shows it, with users as objects."""
     users = {
-        field: [{"id": user_id(name), "username": name} for name in request[field]]
+        field: [{"id": name_id(name), "username": name} for name in request[field]]
         for field in ("assignees", "reviewers")
     }
     milestone = request["milestone"] and {"title": request["milestone"]}
@@ -294,10 +313,13 @@ def shown(request: dict) -> dict:
 def wanted(project: Project, parameters: dict) -> dict:
     """A POST's or PUT's parameters as changes to a merge request."""
     change = {FIELDS.get(key, key): value for key, value in parameters.items()}
-    members = {user_id(name): name for name in [project.user, *project.every("member")]}
+    members = {name_id(name): name for name in [project.user, *project.every("member")]}
     for field in ("assignees", "reviewers"):
         if field in change:
             change[field] = [members[number] for number in change[field] if number in members]
+    milestones = {name_id(name): name for name in project.every("milestone")}
+    if "milestone_id" in change:
+        change["milestone"] = milestones.get(change.pop("milestone_id"))
     for field in ("labels", "add_labels", "remove_labels"):
         if isinstance(change.get(field), str):
             change[field] = [label for label in change[field].split(",") if label]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 import unittest
@@ -234,6 +235,17 @@ class Push(Workplace):
         pushed = self.push("argocd/x", options=["mr.create"])
         self.assertGreaterEqual(time.monotonic() - began, 0.3)
         self.assertEqual(said(pushed.stderr), f"\nView merge request for argocd/x:\n  {VIEW}1\n\n")
+
+    def test_push_that_moves_nothing(self) -> None:
+        self.push("argocd/x")
+        self.set("gitlab.unmoved", "ignore")
+        before = self.records()
+        command = f"{self.head} {self.head} refs/heads/argocd/x"
+        hook = Path(__file__).with_name("hook.py")
+        done = subprocess.run(
+            [sys.executable, "-B", hook, "post-receive"], cwd=self.repository, input=command, capture_output=True, text=True
+        )  # fmt: skip
+        self.assertEqual((done.returncode, done.stdout, self.records()), (0, "", before))
 
     def test_server_without_push_options(self) -> None:
         self.set("receive.advertisePushOptions", "false")

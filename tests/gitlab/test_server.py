@@ -61,6 +61,13 @@ class Http(Workplace):
         self.assertEqual(self.api("GET", REQUESTS, token="no"), (401, {"message": "401 Unauthorized"}))
         self.assertEqual(self.api("GET", "/api/v4/projects/no%2F..%2F.."), (404, {"message": "404 Project Not Found"}))
 
+    def test_expired_token(self) -> None:
+        self.set("gitlab.expired", "true")
+        self.assertIn("Authentication failed", self.git("ls-remote", self.url(), check=False).stderr)
+        self.assertEqual(
+            self.api("GET", REQUESTS), (401, {"error": "invalid_token", "error_description": server.EXPIRED})
+        )
+
     def test_private_ca(self) -> None:
         key, certificate = self.folder / "key", self.folder / "certificate"
         subprocess.run(
@@ -104,6 +111,13 @@ class Http(Workplace):
         self.assertEqual(self.api("PUT", f"{REQUESTS}/1/merge")[1]["state"], "merged")
         self.git("fetch", "-q", str(self.repository), "main")
         self.assertEqual(self.git("show", "FETCH_HEAD:file").stdout, "two\n")
+
+    def test_milestones_have_numbers(self) -> None:
+        self.set("gitlab.milestone", "1.0", "2.0")
+        [milestone] = self.api("GET", f"{REQUESTS.rpartition('/')[0]}/milestones?title=2.0")[1]
+        self.push("argocd/x", options=["mr.create"])
+        changed = self.api("PUT", f"{REQUESTS}/1", {"milestone_id": milestone["id"]})[1]
+        self.assertEqual(changed["milestone"], {"title": "2.0"})
 
     def test_refused_requests(self) -> None:
         self.push("argocd/x")

@@ -185,7 +185,8 @@ impl Cli {
             None => working_directory_time(),
         };
         let epoch = environment::var("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
-        let settings = self.remote.settings(&["MR_PUSH_TOKEN"])?;
+        let url: git_remote::RemoteUrl = url.parse()?;
+        let settings = self.remote.settings(&url, &["MR_PUSH_TOKEN"])?;
         let gitlab_host = environment::var("CI_SERVER_HOST");
         let secret = |names: &[&str]| environment::first_of(names).map(|token| Secret::new(token.trim()));
         let tokens = Tokens {
@@ -194,7 +195,6 @@ impl Cli {
             gitea: secret(&["GITEA_TOKEN", "FORGEJO_TOKEN"]),
             github: secret(&["GITHUB_TOKEN", "GH_TOKEN"]),
         };
-        let url: git_remote::RemoteUrl = url.parse()?;
         let on_own_gitlab = gitlab_host.as_deref().is_some_and(|host| url.host() == Some(host));
         let own_api = environment::var("CI_API_V4_URL").filter(|_| on_own_gitlab);
         let message = self.message.clone().or_else(|| self.request.title.clone());

@@ -1,5 +1,6 @@
 //! From the job to the open merge request.
 
+use std::cell::Cell;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::commit::{self, Words, tree_of};
 use crate::forge::{self, Forge, Way};
 use crate::job::{Job, Lease, Source};
 use crate::outcome::Outcome;
-use crate::preflight::{self, Standing};
+use crate::preflight::{self, Standing, reference};
 use crate::request::Delivery;
 use crate::store::{Input, Store};
 use crate::tree::{self, Changes};
@@ -19,6 +20,9 @@ use crate::{checkout, command};
 
 /// A ref list older than this is read again before anything is pushed.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// A connection that was silent for longer is made anew: servers and the boxes in between drop it.
+const ALIVE: Duration = Duration::from_secs(30);
 
 /// The first wait before another try; each next one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
@@ -33,14 +37,12 @@ pub struct Prepared {
     pub changes: Changes,
     /// What the server does not have, the commit included.
     pub objects: Vec<Oid>,
-    /// How much of the repository was fetched for it.
-    pub transfer: &'static str,
 }
 
 enum Step {
     Done(Outcome),
-    /// The ref list has become old while the change was made.
-    LookAgain,
+    /// The ref list has become old while the change was made; the connection may serve again.
+    LookAgain(Option<Remote>),
 }
 
 /// Makes the change, pushes it and sees to the merge request.
@@ -55,13 +57,15 @@ pub fn deliver(mut job: Job, console: &Console) -> Result<Outcome, Failure> {
         Source::Command(_) => store.keep_stdin()?,
         Source::Clone(_) => None,
     };
-    let mut run = Run { job: &job, console, store, stdin, forge, prepared: None };
+    let mut run =
+        Run { job: &job, console, store, stdin, forge, prepared: None, transfer: Cell::new("full") };
+    let mut connection = None;
     let mut wait = FIRST_WAIT;
     for attempt in 1..=job.attempts {
         let last = attempt == job.attempts;
-        match run.attempt(attempt) {
+        match run.attempt(attempt, connection.take()) {
             Ok(Step::Done(outcome)) => return Ok(outcome),
-            Ok(Step::LookAgain) => {}
+            Ok(Step::LookAgain(remote)) => connection = remote,
             Err(failure) if failure.kind() == FailureKind::Transient && !last => {
                 console.note(format!("{failure}; trying again"));
                 sleep(wait);
@@ -84,21 +88,28 @@ pub struct Run<'a> {
     stdin: Option<Input>,
     forge: Option<Forge>,
     prepared: Option<Prepared>,
+    /// How little was fetched for it.
+    pub transfer: Cell<&'static str>,
 }
 
 impl Run<'_> {
-    fn attempt(&mut self, attempt: u32) -> Result<Step, Failure> {
+    fn attempt(&mut self, attempt: u32, connection: Option<Remote>) -> Result<Step, Failure> {
         let job = self.job;
-        self.console.detail(format!("connecting to {}", job.url));
-        let mut remote = Remote::connect(&job.url, &job.settings)?;
+        let (mut remote, default) = match connection {
+            Some(mut remote) => {
+                remote.forget_push_side()?;
+                (remote, None)
+            }
+            None => self.connect()?,
+        };
         let refs = remote.push_side()?.0.clone();
         let forge = match self.forge {
             Some(forge) => forge,
             None => *self.forge.insert(forge::after_login(&job.url, &mut remote)?),
         };
         let way = self.way(forge)?;
-        let target = match &job.target {
-            Some(target) => target.clone(),
+        let target = match job.target.clone().or(default) {
+            Some(target) => target,
             None => default_branch(&mut remote)?,
         };
         // Everything that can be refused without the change is refused here.
@@ -114,23 +125,37 @@ impl Run<'_> {
             }
             self.prepared = Some(self.prepare(&mut remote, early, way)?);
             if began.elapsed() > FRESH && attempt < job.attempts {
-                return Ok(Step::LookAgain);
+                return Ok(Step::LookAgain((began.elapsed() < ALIVE).then_some(remote)));
             }
         } else if let Some(existing) = early.existing {
-            self.fetch_missing(&mut remote, &[existing])?;
+            self.fetch_commits(&mut remote, early.base, Some(existing))?;
         }
-        let Some(prepared) = &self.prepared else { return Ok(Step::LookAgain) };
+        let Some(prepared) = &self.prepared else { return Ok(Step::LookAgain(Some(remote))) };
         let branch = job.branch.clone().unwrap_or_else(|| branch_of(prepared));
         let standing = Self::standing(&refs, &target, Some(&branch), way)?;
-        if job.branch.is_none()
-            && let Some(existing) = standing.existing
-        {
-            self.fetch_missing(&mut remote, &[existing])?;
+        if job.branch.is_none() && standing.existing.is_some() {
+            self.fetch_commits(&mut remote, standing.base, standing.existing)?;
         }
         let mut delivery = Delivery { run: self, prepared, way, forge, target, branch, standing };
         let options = self.options(way, &delivery.target, &delivery.branch)?;
         let outcome = delivery.finish(&mut remote, &options)?;
         Ok(Step::Done(Outcome { attempts: attempt, ..outcome }))
+    }
+
+    /// Connects, and fetches what most probably is needed while the push side starts. Also the default branch, where it
+    /// was asked for.
+    fn connect(&self) -> Result<(Remote, Option<String>), Failure> {
+        let job = self.job;
+        self.console.detail(format!("connecting to {}", job.url));
+        let mut remote = Remote::connect(&job.url, &job.settings)?;
+        let target = job.target.as_ref().map_or_else(|| "HEAD".to_owned(), |target| reference(target));
+        let branch = job.branch.as_ref().map(|branch| reference(branch));
+        let prefixes: Vec<&str> = [Some(target.as_str()), branch.as_deref()].into_iter().flatten().collect();
+        let Some(seen) = remote.refs_ahead(&prefixes)? else { return Ok((remote, None)) };
+        if let Some(base) = seen.get(&target) {
+            self.fetch_commits(&mut remote, base, branch.and_then(|branch| seen.get(&branch)))?;
+        }
+        Ok((remote, seen.default_branch().map(ToOwned::to_owned)))
     }
 
     /// The way this forge makes requests with what there is to ask it with.
@@ -191,21 +216,8 @@ impl Run<'_> {
     /// Fetches what the change needs, makes it, and makes a commit of it.
     fn prepare(&self, remote: &mut Remote, standing: Standing, way: Way) -> Result<Prepared, Failure> {
         let job = self.job;
+        self.fetch_commits(remote, standing.base, standing.existing)?;
         let repository = &self.store.repository;
-        let limited = !job.path.as_os_str().is_empty();
-        let blobless = match &job.source {
-            Source::Clone(_) => true,
-            Source::Command(_) => limited && remote.allows_any_object()?,
-        };
-        let mut wants = vec![standing.base];
-        wants.extend(standing.existing.filter(|existing| *existing != standing.base));
-        let fetched = remote.fetch(repository, &wants, Narrowing { shallow: true, blobless })?;
-        let transfer = match fetched.narrowing {
-            Narrowing { blobless: true, .. } => "blobless",
-            Narrowing { shallow: true, .. } => "shallow",
-            _ => "full",
-        };
-        self.console.detail(format!("fetched {} bytes ({transfer})", fetched.bytes));
         let base_tree = tree_of(repository, standing.base)?;
         let changes = match &job.source {
             Source::Clone(clone) => clone.changes(repository, &base_tree, &job.path)?,
@@ -227,7 +239,37 @@ impl Run<'_> {
         let commit = commit::create(repository, &words, new.id, standing.base, job.signer.as_ref())?;
         let mut objects = new.objects;
         objects.push(commit);
-        Ok(Prepared { base: standing.base, commit, changes, objects, transfer })
+        Ok(Prepared { base: standing.base, commit, changes, objects })
+    }
+
+    /// Fetches the target's commit, and the branch's, unless they are there.
+    fn fetch_commits(&self, remote: &mut Remote, base: Oid, existing: Option<Oid>) -> Result<(), Failure> {
+        let mut wants = vec![base];
+        wants.extend(existing.filter(|existing| *existing != base));
+        let wants = self.missing(&wants)?;
+        if wants.is_empty() {
+            return Ok(());
+        }
+        let limited = !self.job.path.as_os_str().is_empty();
+        let blobless = match &self.job.source {
+            Source::Clone(_) => true,
+            Source::Command(_) => limited && remote.allows_any_object()?,
+        };
+        let narrowing = Narrowing { shallow: true, blobless };
+        let fetched = remote.fetch(&self.store.repository, &wants, narrowing)?;
+        let transfer = match fetched.narrowing {
+            Narrowing { blobless: true, .. } => "blobless",
+            Narrowing { shallow: true, .. } => "shallow",
+            _ => "full",
+        };
+        self.console.detail(format!("fetched {} bytes ({transfer})", fetched.bytes));
+        self.transfer.set(transfer);
+        Ok(())
+    }
+
+    fn missing(&self, objects: &[Oid]) -> Result<Vec<Oid>, Failure> {
+        let odb = self.store.repository.odb().or_fail(FailureKind::Internal)?;
+        Ok(objects.iter().copied().filter(|object| !odb.exists(*object)).collect())
     }
 
     fn run_command(
@@ -238,29 +280,32 @@ impl Run<'_> {
     ) -> Result<Changes, Failure> {
         let repository = &self.store.repository;
         let path = &self.job.path;
-        let before = tree::files_below(repository, base, path).or_fail(FailureKind::Internal)?;
+        let before = tree::files_below(repository, base, path)
+            .or_fail_with(FailureKind::Refused, || "the target can't be checked out")?;
+        let rules = checkout::rules_above(base, path);
         if before.is_empty() && !path.as_os_str().is_empty() {
             self.console.warn(format!("the target has nothing below {}", path.display()));
         }
-        let files = before.values().flatten().filter(|file| file.mode != tree::SUBMODULE);
+        let files =
+            before.values().chain(rules.values()).flatten().filter(|file| file.mode != tree::SUBMODULE);
         let mut blobs: Vec<Oid> = files.map(|file| file.blob).collect();
         blobs.sort();
         blobs.dedup();
         self.fetch_missing(remote, &blobs)?;
         let directory = self.store.empty_checkout()?;
-        std::fs::create_dir_all(directory.join(path))
-            .or_fail_with(FailureKind::Output, || format!("can't make {}", path.display()))?;
+        if !before.contains_key(path) {
+            std::fs::create_dir_all(directory.join(path))
+                .or_fail_with(FailureKind::Output, || format!("can't make {}", path.display()))?;
+        }
         checkout::write(repository, &before, &directory)?;
         command::run(words, &directory, self.stdin.as_ref())?;
-        checkout::changes(repository, &before, &directory, path)
+        checkout::changes(repository, &before, &directory, path, &rules)
     }
 
     fn fetch_missing(&self, remote: &mut Remote, objects: &[Oid]) -> Result<(), Failure> {
-        let repository = &self.store.repository;
-        let odb = repository.odb().or_fail(FailureKind::Internal)?;
-        let missing: Vec<Oid> = objects.iter().copied().filter(|object| !odb.exists(*object)).collect();
+        let missing = self.missing(objects)?;
         if !missing.is_empty() {
-            remote.fetch(repository, &missing, Narrowing { shallow: true, blobless: false })?;
+            remote.fetch(&self.store.repository, &missing, Narrowing { shallow: true, blobless: false })?;
         }
         Ok(())
     }

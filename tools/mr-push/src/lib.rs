@@ -12,6 +12,7 @@ pub mod commit;
 pub mod delivery;
 pub mod forge;
 pub mod job;
+pub mod lfs;
 pub mod local_clone;
 pub mod outcome;
 pub mod preflight;

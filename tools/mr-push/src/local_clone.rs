@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use git2::{Delta, DiffOptions, ErrorCode, Repository};
+use git2::{Delta, DiffOptions, ErrorCode, ObjectType, Oid, Repository};
 use step::{Failure, FailureKind, ResultExt};
 
-use crate::checkout;
+use crate::checkout::{CheckoutError, Content};
+use crate::lfs;
 use crate::tree::{Changes, FileEntry, file_at};
 
 /// A local clone, and what its work tree holds beyond its HEAD.
@@ -42,6 +43,9 @@ impl LocalClone {
         })?;
         let root = repository.workdir().map(Path::to_owned);
         let root = root.ok_or_else(|| usage(LocalCloneError::Bare(path.to_owned())))?;
+        // What is read through the clone's attributes is kept in memory: the clone stays as it is.
+        let in_memory = repository.odb().and_then(|odb| odb.add_new_mempack_backend(1000).map(|_| ()));
+        in_memory.or_fail(FailureKind::Internal)?;
         Ok(Self { repository, root })
     }
 
@@ -99,13 +103,46 @@ impl LocalClone {
         for delta in diff.deltas() {
             let file = if delta.status() == Delta::Deleted { delta.old_file() } else { delta.new_file() };
             let Some(path) = file.path().map(Path::to_owned) else { continue };
-            let entry: Option<FileEntry> = match delta.status() {
+            let entry = match delta.status() {
                 Delta::Deleted => None,
-                _ => checkout::read(store, &self.root.join(&path))
-                    .or_fail_with(FailureKind::Input, unreadable)?,
+                _ => match self.stored(store, &path, delta.old_file().id())? {
+                    Stored::Unchanged => continue,
+                    Stored::As(entry) => Some(entry),
+                },
             };
             changes.insert(path, entry);
         }
         Ok(changes)
     }
+
+    /// Puts a file of the work tree into the store as `git add` would: line ends and `$Id$` by its attributes.
+    fn stored(&self, store: &Repository, path: &Path, old: Oid) -> Result<Stored, Failure> {
+        let unreadable = || format!("can't read {}", path.display());
+        let file = self.root.join(path);
+        let content = Content::read(&file).or_fail_with(FailureKind::Input, unreadable)?;
+        let content = content.ok_or_else(|| CheckoutError::Special(path.to_owned()))?;
+        let is_file = content.is_file();
+        let mut bytes = content.bytes;
+        if is_file {
+            if lfs::is_tracked(&self.repository, path) && !lfs::is_pointer(&bytes) {
+                let pointer = Oid::hash_object(ObjectType::Blob, lfs::pointer_to(&bytes).as_bytes());
+                return match pointer {
+                    Ok(pointer) if pointer == old => Ok(Stored::Unchanged),
+                    _ => Err(CheckoutError::Lfs(path.to_owned()).into()),
+                };
+            }
+            let cleaned = self.repository.blob_path(&file).and_then(|blob| self.repository.find_blob(blob));
+            bytes = cleaned.or_fail_with(FailureKind::Input, unreadable)?.content().to_vec();
+        }
+        let blob = store
+            .blob(&bytes)
+            .or_fail_with(FailureKind::Output, || format!("can't store {}", path.display()))?;
+        Ok(Stored::As(FileEntry { blob, mode: content.mode }))
+    }
+}
+
+/// What has become of a file that may have changed.
+enum Stored {
+    Unchanged,
+    As(FileEntry),
 }

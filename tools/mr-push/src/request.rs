@@ -7,7 +7,7 @@ use step::{Failure, FailureKind, ResultExt};
 
 use crate::commit::{is_same_change, tree_of};
 use crate::delivery::{Prepared, Run};
-use crate::forge::{Answer, Api, Forge, Way, server_words};
+use crate::forge::{Answer, Api, Forge, Opened, Way, none_left_out, server_words, without_variables};
 use crate::job::Lease;
 use crate::outcome::Outcome;
 use crate::preflight::{self, Standing};
@@ -64,7 +64,7 @@ impl Delivery<'_> {
                 .with("commit", json!(commit.to_string()))
                 .with("target", json!(self.target))
         };
-        let url = self.request(answer.as_ref()).map_err(known)?;
+        let url = self.request(answer.as_ref(), there.is_some()).map_err(known)?;
         let moved = there.is_none() && !answer.is_some_and(|answer| answer.nothing_new);
         Ok(Outcome { commit: Some(commit), ..self.outcome(url, moved) })
     }
@@ -119,6 +119,7 @@ impl Delivery<'_> {
         self.run.console.detail(format!("pushing {commit} to {reference}"));
         let request = PushRequest { reference: &reference, old, new: commit, options, pack: &pack };
         let Pushed { rejection, messages } = remote.push(&request)?;
+        let messages = without_variables(&messages, options);
         for line in
             String::from_utf8_lossy(&messages).lines().map(str::trim_end).filter(|line| !line.is_empty())
         {
@@ -137,7 +138,7 @@ impl Delivery<'_> {
     }
 
     /// Sees to it that the request is there; its URL, where the server has one.
-    fn request(&self, answer: Option<&Answer>) -> Result<Option<String>, Failure> {
+    fn request(&self, answer: Option<&Answer>, is_there: bool) -> Result<Option<String>, Failure> {
         let wishes = &self.run.job.wishes;
         if let Some(words) = answer.and_then(|answer| answer.warnings.as_ref()) {
             let message =
@@ -172,26 +173,78 @@ impl Delivery<'_> {
                 Ok(None)
             }
             Way::Agit => printed.map(Some).ok_or_else(|| no_request(answer)),
-            Way::GitlabOptions => {
-                let api = self.api(answer)?;
-                if let (Some(api), false) = (&api, wishes.reviewers.is_empty()) {
-                    api.add_reviewers(&self.branch, &self.target, wishes)?;
-                }
-                if printed.is_some() {
-                    return Ok(printed);
-                }
-                if let Some(api) = api {
-                    let found = api.find(&self.branch, &self.target)?;
-                    return found.map(|found| Some(found.url)).ok_or_else(|| no_request(answer));
-                }
-                if answer.is_some_and(|answer| answer.invitation.is_some()) {
-                    return Err(no_request(answer));
-                }
-                self.run.console.warn(
+            Way::GitlabOptions => self.request_on_gitlab(answer, printed, is_there),
+        }
+    }
+
+    /// The push has asked for everything but reviewers; its answer may lack a link, and GitLab may have dropped options.
+    fn request_on_gitlab(
+        &self,
+        answer: Option<&Answer>,
+        printed: Option<String>,
+        is_there: bool,
+    ) -> Result<Option<String>, Failure> {
+        let wishes = &self.run.job.wishes;
+        let console = self.run.console;
+        let Some(api) = self.api(answer)? else {
+            if printed.is_none() && answer.is_some_and(|answer| answer.invitation.is_some()) {
+                return Err(no_request(answer));
+            }
+            if printed.is_none() {
+                console.warn(
                     "the server has taken the push options and printed no link; with GITLAB_TOKEN set, the request would be looked up",
                 );
-                Ok(None)
             }
+            if wishes.milestone.is_some() || !wishes.assignees.is_empty() {
+                console.warn(
+                    "GitLab drops a milestone or an assignee that it does not know without a word; with GITLAB_TOKEN set, they would be checked",
+                );
+            }
+            return Ok(printed);
+        };
+        let number = printed.as_deref().and_then(|url| url.rsplit('/').next()?.parse().ok());
+        let (url, number) = match (printed, number) {
+            (Some(url), Some(number)) => (url, number),
+            _ => match self.look_up_on_gitlab(&api, answer, is_there) {
+                Ok(found) => (found.url, found.number),
+                // A token for Git need not be one for the API.
+                Err(failure) if failure.kind() == FailureKind::Auth && wishes.reviewers.is_empty() => {
+                    console.warn(format!(
+                        "the server printed no link, and the request can't be looked up: {failure}"
+                    ));
+                    return Ok(None);
+                }
+                Err(failure) => return Err(failure),
+            },
+        };
+        let known = |failure: Failure| failure.with("url", json!(url));
+        if !wishes.reviewers.is_empty() {
+            api.set_reviewers(number, wishes).map_err(known)?;
+        }
+        if wishes.can_be_dropped() {
+            match api.left_out(number, wishes) {
+                Ok(options) => none_left_out(&options).map_err(known)?,
+                Err(failure) => console.warn(format!("can't see what has become of the options: {failure}")),
+            }
+        }
+        Ok(Some(url))
+    }
+
+    fn look_up_on_gitlab(
+        &self,
+        api: &Api,
+        answer: Option<&Answer>,
+        is_there: bool,
+    ) -> Result<Opened, Failure> {
+        match api.find(&self.branch, &self.target)? {
+            Some(found) => Ok(found),
+            // A server that takes no notice of a push that moves nothing.
+            None if is_there => {
+                let opened = api.open_on_gitlab(&self.branch, &self.target, &self.run.job.wishes);
+                // Another job may have been faster.
+                opened.or_else(|failure| api.find(&self.branch, &self.target)?.ok_or(failure))
+            }
+            None => Err(no_request(answer)),
         }
     }
 
@@ -202,7 +255,9 @@ impl Delivery<'_> {
     /// The API, where there is a token and it is known where.
     fn api(&self, answer: Option<&Answer>) -> Result<Option<Api>, Failure> {
         let job = self.run.job;
-        let (Some(token), Some(project)) = (job.tokens.for_forge(self.forge), job.url.project()) else {
+        // A request lives in the project that it is to be merged into.
+        let project = job.wishes.target_project.clone().or_else(|| job.url.project());
+        let (Some(token), Some(project)) = (job.tokens.for_forge(self.forge), project) else {
             return Ok(None);
         };
         let Some(base) = self.api_base(answer) else { return Ok(None) };
@@ -215,8 +270,9 @@ impl Delivery<'_> {
         if let Some(url) = &job.api_url {
             return Some(url.clone());
         }
-        let project = job.url.project()?;
-        let printed = answer.and_then(|answer| answer.forge_url(&project)).map(ToOwned::to_owned);
+        let projects = [job.url.project(), job.wishes.target_project.clone()];
+        let forge_url = |project: String| answer?.forge_url(&project).map(ToOwned::to_owned);
+        let printed = projects.into_iter().flatten().find_map(forge_url);
         let pages = job.url.pages().or(printed);
         match self.forge {
             Forge::None => None,
@@ -237,7 +293,7 @@ impl Delivery<'_> {
             changed,
             files: self.prepared.changes.keys().map(|path| path.display().to_string()).collect(),
             forge: self.forge.name(),
-            transfer: self.prepared.transfer,
+            transfer: self.run.transfer.get(),
             attempts: 1,
             dry_run: self.run.job.dry_run,
         }

@@ -43,7 +43,12 @@ fn collect(
     files: &mut Changes,
 ) -> Result<(), git2::Error> {
     for entry in tree {
-        let path = path.join(os_name(entry.name_bytes()));
+        let name = entry.name_bytes();
+        if !is_name(name) {
+            let name = String::from_utf8_lossy(name);
+            return Err(git2::Error::from_str(&format!("the tree has an entry named `{name}`")));
+        }
+        let path = path.join(os_name(name));
         if entry.kind() == Some(ObjectType::Tree) {
             collect(repository, &repository.find_tree(entry.id())?, &path, files)?;
         } else {
@@ -51,6 +56,11 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// Whether it may be an entry's name; git makes no others, and they would lead out of a checkout, or into a `.git`.
+fn is_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.eq_ignore_ascii_case(b".git")
 }
 
 /// The file at a path of a tree.
@@ -204,6 +214,14 @@ mod tests {
         assert_eq!(bench.paths(&file), ["a"]);
         let back = bench.after(&file, &[("a", None), ("a/b", Some("1"))]);
         assert_eq!(back.id(), directory.id());
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_none() {
+        for bad in ["", ".", "..", "../x", "/etc/passwd", ".git", ".GIT"] {
+            assert!(!is_name(bad.as_bytes()), "{bad}");
+        }
+        assert!(is_name(b".gitignore") && is_name(b"...") && is_name("ä".as_bytes()));
     }
 
     #[test]

@@ -267,7 +267,7 @@ impl Sync {
         if let Some(project) = &self.project {
             Project::read(project)?.check_repository(repo)?;
         }
-        let settings = self.remote.settings(&["K8S_SYNC_TOKEN", "GITLAB_TOKEN"])?;
+        let settings = self.remote.settings(&url, &["K8S_SYNC_TOKEN", "GITLAB_TOKEN"])?;
         let cache = self.cache.clone().unwrap_or_else(|| {
             let home = environment::var_os("XDG_CACHE_HOME")
                 .map(PathBuf::from)

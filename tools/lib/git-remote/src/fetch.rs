@@ -57,15 +57,8 @@ pub(crate) fn check_object_format(greeting: &Greeting, server: &str) -> Result<(
     }
 }
 
-/// Refs whose names begin with one of the prefixes; version 0 has told them all already.
-pub(crate) fn list_refs(
-    transport: &mut dyn Transport,
-    greeting: &Greeting,
-    prefixes: &[&str],
-) -> Result<RefList, RemoteError> {
-    if greeting.version != 2 {
-        return Ok(greeting.refs.clone());
-    }
+/// Asks a server that speaks version 2 for the refs whose names begin with one of the prefixes.
+pub(crate) fn refs_request(prefixes: &[&str]) -> Vec<u8> {
     let mut request = Vec::new();
     packet::append(&mut request, "command=ls-refs\n");
     packet::append(&mut request, AGENT);
@@ -76,7 +69,20 @@ pub(crate) fn list_refs(
         packet::append(&mut request, format!("ref-prefix {prefix}\n"));
     }
     packet::append_flush(&mut request);
-    let answer = transport.ask(Service::UploadPack, &request)?;
+    request
+}
+
+/// The refs that the request asks for, or the answer to one sent before where it is empty; version 0 has told all refs
+/// already.
+pub(crate) fn list_refs(
+    transport: &mut dyn Transport,
+    greeting: &Greeting,
+    request: &[u8],
+) -> Result<RefList, RemoteError> {
+    if greeting.version != 2 {
+        return Ok(greeting.refs.clone());
+    }
+    let answer = transport.ask(Service::UploadPack, request)?;
     let read = read_refs(answer);
     read.map_err(|error| explain(transport, Service::UploadPack, error))
 }

@@ -1,6 +1,8 @@
 //! HTTP(S): smart Git over one kept-alive connection, and a client for a forge's API.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::CredentialHelper;
 use openssl::base64::encode_block;
@@ -26,6 +28,10 @@ pub struct HttpClient {
     agent: Agent,
 }
 
+/// A client for each server: whoever asks the same server again finds its connection open.
+#[derive(Debug, Clone, Default)]
+pub struct HttpClients(Arc<Mutex<BTreeMap<(String, bool), HttpClient>>>);
+
 /// A whole answer.
 #[derive(Debug)]
 pub struct HttpReply {
@@ -36,8 +42,19 @@ pub struct HttpReply {
 }
 
 impl HttpClient {
-    /// A client for requests to one server.
-    pub fn new(settings: &Settings, host: &str, encrypted: bool) -> Result<Self, RemoteError> {
+    /// The client for requests to one server.
+    pub fn to(settings: &Settings, host: &str, encrypted: bool) -> Result<Self, RemoteError> {
+        let mut known = settings.clients.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (host.to_owned(), encrypted);
+        if let Some(client) = known.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = Self::new(settings, host, encrypted)?;
+        known.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn new(settings: &Settings, host: &str, encrypted: bool) -> Result<Self, RemoteError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("gitops-steps/", env!("CARGO_PKG_VERSION")))
@@ -108,7 +125,7 @@ impl HttpTransport {
         let user = url_user.or(http.username.as_deref()).unwrap_or("oauth2");
         let token = http.token.as_ref().or(url_password);
         Ok(Self {
-            client: HttpClient::new(settings, host, encrypted)?,
+            client: HttpClient::to(settings, host, encrypted)?,
             base: base.to_owned(),
             server: without_credentials(base),
             authorization: token.map(|token| basic(user, token.expose())),

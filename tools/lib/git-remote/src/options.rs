@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use step::{Failure, FailureKind, ResultExt, Secret, environment, text_or_file};
 
+use crate::http::HttpClients;
+use crate::http_config::HttpConfig;
 use crate::known_hosts::KnownHosts;
 use crate::settings::{ClientCertificate, HttpSettings, PrivateKey, Settings, SshSettings};
+use crate::url::RemoteUrl;
 
 /// OpenSSH's default identities, in its order of preference.
 const IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -52,15 +55,15 @@ pub struct RemoteOptions {
 }
 
 impl RemoteOptions {
-    /// The settings that these options, the environment and git's configuration make together. The
+    /// The settings that these options, the environment and git's configuration make together for a server. The
     /// token is in the first of the variables that is set.
-    pub fn settings(&self, token_variables: &[&str]) -> Result<Settings, Failure> {
-        let config = git2::Config::open_default().ok();
+    pub fn settings(&self, url: &RemoteUrl, token_variables: &[&str]) -> Result<Settings, Failure> {
         Ok(Settings {
             ssh: self.ssh()?,
-            http: self.http(token_variables, config.as_ref())?,
+            http: self.http(url, token_variables)?,
             connect_timeout: Duration::from_secs(self.connect_timeout),
             silence_timeout: Duration::from_secs(self.silence_timeout),
+            clients: HttpClients::default(),
         })
     }
 
@@ -110,27 +113,34 @@ impl RemoteOptions {
         Ok(known)
     }
 
-    fn http(&self, token_variables: &[&str], config: Option<&git2::Config>) -> Result<HttpSettings, Failure> {
-        let configured = |name: &str| config.and_then(|config| config.get_string(name).ok());
-        let file = |option: &Option<PathBuf>, name: &str| {
-            option.clone().or_else(|| config.and_then(|config| config.get_path(name).ok()))
-        };
+    fn http(&self, url: &RemoteUrl, token_variables: &[&str]) -> Result<HttpSettings, Failure> {
+        let config = HttpConfig::open(url);
+        let file = |option: &Option<PathBuf>, key: &str| option.clone().or_else(|| config.path(key));
+        // A GitLab job is told which authority vouches for its own server.
+        let jobs_server = environment::var("CI_SERVER_HOST").filter(|host| url.host() == Some(host));
+        let jobs_authority =
+            || jobs_server.and_then(|_| environment::var_os("CI_SERVER_TLS_CA_FILE")).map(PathBuf::from);
         let token = match &self.token_file {
             Some(path) => Some(Secret::new(text(path)?.trim())),
             None => environment::first_of(token_variables).map(|token| Secret::new(token.trim())),
         };
-        let authorities = file(&self.ca_file, "http.sslCAInfo").map(|path| bytes(&path)).transpose()?;
-        let client_certificate = match file(&self.client_cert, "http.sslCert") {
+        let authorities = file(&self.ca_file, "sslCAInfo").or_else(jobs_authority);
+        let authorities = authorities.map(|path| bytes(&path)).transpose()?;
+        let client_certificate = match file(&self.client_cert, "sslCert") {
             None => None,
             Some(path) => {
                 let chain = bytes(&path)?;
                 // As with git, one file may hold both.
-                let key = file(&self.client_key, "http.sslKey").unwrap_or(path);
+                let key = file(&self.client_key, "sslKey").unwrap_or(path);
                 Some(ClientCertificate { chain, key: Secret::new(text(&key)?) })
             }
         };
-        let proxy = self.proxy.clone().or_else(|| configured("http.proxy")).filter(|url| !url.is_empty());
-        let or_environment = |names: &[&str]| proxy.clone().or_else(|| environment::first_of(names));
+        // Set to nothing, git's setting means none, whatever the environment says.
+        let proxy = self.proxy.clone().or_else(|| config.string("proxy"));
+        let or_environment = |names: &[&str]| match &proxy {
+            Some(proxy) => Some(proxy.clone()).filter(|url| !url.is_empty()),
+            None => environment::first_of(names),
+        };
         Ok(HttpSettings {
             username: self.username.clone(),
             token,

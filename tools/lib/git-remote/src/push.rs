@@ -84,7 +84,8 @@ fn body(request: &PushRequest<'_>, ofs_delta: bool) -> Vec<u8> {
     body
 }
 
-/// Both bands to their ends; the report comes in packets of its own inside the first.
+/// Both bands to their ends; the report comes in packets of its own inside the first. What ends before its end mark has
+/// been cut off: the ref may have moved, and the hook that makes a merge request may not have run.
 fn read_answer(mut answer: Box<dyn Read + '_>, reference: &str) -> io::Result<Pushed> {
     let (mut report, mut messages) = (Vec::new(), Vec::new());
     let mut fatal = None;
@@ -96,7 +97,7 @@ fn read_answer(mut answer: Box<dyn Read + '_>, reference: &str) -> io::Result<Pu
                 Some((Band::Fatal, words)) => fatal = Some(String::from_utf8_lossy(words).trim().to_owned()),
                 None => return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without sideband")),
             },
-            None if report.is_empty() && fatal.is_none() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None if fatal.is_none() => return Err(io::ErrorKind::UnexpectedEof.into()),
             _ => break,
         }
     }
@@ -158,5 +159,8 @@ mod tests {
         packet::append_flush(&mut answer);
         let pushed = read_answer(Box::new(answer.as_slice()), "refs/heads/b").unwrap();
         assert_eq!(pushed, Pushed { rejection: None, messages: b"View merge request\n".to_vec() });
+        // Without the end mark.
+        let cut_off = &answer[..answer.len() - 4];
+        assert!(read_answer(Box::new(cut_off), "refs/heads/b").is_err());
     }
 }

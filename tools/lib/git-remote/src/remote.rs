@@ -48,14 +48,48 @@ impl Remote {
     /// The refs whose names begin with one of the prefixes, and what HEAD points to where the
     /// prefix `HEAD` is among them. Old servers send all refs.
     pub fn refs(&mut self, prefixes: &[&str]) -> Result<RefList, RemoteError> {
+        let request = fetch::refs_request(prefixes);
+        // Sent before the server has said that it speaks version 2, as nearly all do.
+        if self.upload.is_none() && self.transport.begin(Service::UploadPack, &request)? {
+            return self.refs_asked_for();
+        }
         let greeting = started(&mut *self.transport, &mut self.upload, Service::UploadPack)?;
-        fetch::list_refs(&mut *self.transport, greeting, prefixes)
+        fetch::list_refs(&mut *self.transport, greeting, &request)
+    }
+
+    /// The same as [`Self::refs`], with the push side started meanwhile: for whoever will need both. `None`, and nothing is
+    /// done, where the connection can't do two things at once.
+    pub fn refs_ahead(&mut self, prefixes: &[&str]) -> Result<Option<RefList>, RemoteError> {
+        if !self.transport.begin(Service::UploadPack, &fetch::refs_request(prefixes))? {
+            return Ok(None);
+        }
+        self.transport.begin(Service::ReceivePack, &[])?;
+        self.refs_asked_for().map(Some)
+    }
+
+    fn refs_asked_for(&mut self) -> Result<RefList, RemoteError> {
+        let greeting = started(&mut *self.transport, &mut self.upload, Service::UploadPack)?;
+        let refs = fetch::list_refs(&mut *self.transport, greeting, &[])?;
+        if greeting.version != 2 {
+            // Version 0 took the request for something else, and has ended.
+            self.upload = None;
+        }
+        Ok(refs)
     }
 
     /// What the push side of the server says first: all refs that it shows, and what it can do.
     pub fn push_side(&mut self) -> Result<(&RefList, &Capabilities), RemoteError> {
         let greeting = started(&mut *self.transport, &mut self.receive, Service::ReceivePack)?;
         Ok((&greeting.refs, &greeting.capabilities))
+    }
+
+    /// Lets [`Self::push_side`] look again, on the same connection.
+    pub fn forget_push_side(&mut self) -> Result<(), RemoteError> {
+        if self.receive.take().is_some() && !self.transport.is_stateless() {
+            // No command: the service ends.
+            self.transport.ask(Service::ReceivePack, b"0000")?;
+        }
+        Ok(())
     }
 
     /// Finds a branch, a tag, a full ref name, `HEAD` or a full object id, in git's order of

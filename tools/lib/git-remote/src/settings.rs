@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use step::Secret;
 
+use crate::http::HttpClients;
 use crate::known_hosts::KnownHosts;
 
 /// Everything a connection may need; [`Settings::default`] knows no credentials and no host keys.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// The longest silence of a server in the middle of a conversation.
     pub silence_timeout: Duration,
+    /// Connections that are kept alive.
+    pub clients: HttpClients,
 }
 
 impl Default for Settings {
@@ -27,6 +30,7 @@ impl Default for Settings {
             http: HttpSettings::default(),
             connect_timeout: Duration::from_secs(15),
             silence_timeout: Duration::from_mins(2),
+            clients: HttpClients::default(),
         }
     }
 }

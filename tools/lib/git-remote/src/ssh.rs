@@ -1,10 +1,13 @@
 //! SSH: one session, a channel for each service.
+//!
+//! libssh2 waits for the reply to every request. What does not depend on a reply is sent before it here, so that a
+//! service costs a round trip for its channel and one for everything else.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use ssh2::{Channel, ErrorCode, MethodType, Session};
+use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 
 use crate::RemoteError;
 use crate::settings::{Settings, SshSettings};
@@ -24,12 +27,35 @@ const HOST_KEY_ALGORITHMS: [&str; 7] = [
 /// Error codes of libssh2.h: the server refuses a key.
 const AUTHENTICATION_FAILED: [i32; 2] = [-18, -19];
 
+/// Error code of libssh2.h: a reply has not come yet.
+const WOULD_BLOCK: i32 = -37;
+
+const PROTOCOL_VARIABLE: &str = "GIT_PROTOCOL";
+
 pub(crate) struct SshTransport {
     session: Session,
     server: String,
     path: String,
-    channels: Vec<(Service, Channel)>,
+    lines: Vec<Line>,
 }
+
+/// A channel, and the service on it.
+struct Line {
+    service: Service,
+    channel: Channel,
+    /// What has come of the requests that start the service, until they are waited for.
+    starting: Option<Starting>,
+    /// Whether nobody has read what it says first.
+    begun: bool,
+}
+
+/// Replies to the requests on a channel; `None` for one that is still to come.
+struct Starting {
+    environment: Option<Reply>,
+    command: Option<Reply>,
+}
+
+type Reply = Result<(), ssh2::Error>;
 
 impl SshTransport {
     /// Connects, checks the host key, and logs in.
@@ -58,40 +84,99 @@ impl SshTransport {
         settings.ssh.known_hosts.check(host, port, key, settings.ssh.fingerprint.as_deref())?;
         log_in(&session, user, &server, &settings.ssh)?;
         session.set_timeout(milliseconds(settings.silence_timeout));
-        Ok(Self { session, server, path: path.to_owned(), channels: Vec::new() })
+        Ok(Self { session, server, path: path.to_owned(), lines: Vec::new() })
     }
 
-    fn channel(&mut self, service: Service) -> Result<&mut Channel, RemoteError> {
-        let found = self.channels.iter_mut().rev().find(|(open, _)| *open == service);
-        found
-            .map(|(_, channel)| channel)
-            .ok_or_else(|| RemoteError::protocol(&self.server, "nothing was started"))
+    fn line(&mut self, service: Service) -> Result<&mut Line, RemoteError> {
+        let found = self.lines.iter_mut().rev().find(|line| line.service == service);
+        found.ok_or_else(|| RemoteError::protocol(&self.server, "nothing was started"))
     }
 
     fn broken(&self, action: &'static str, source: io::Error) -> RemoteError {
         RemoteError::Network { server: self.server.clone(), action, source }
     }
+
+    /// Sends a request on a channel, and waits for nothing; `None` where the reply has not come yet.
+    fn send(&self, mut request: impl FnMut() -> Reply) -> Option<Reply> {
+        self.session.set_blocking(false);
+        let reply = request();
+        let half_sent =
+            matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both);
+        self.session.set_blocking(true);
+        match reply {
+            // Nothing else may be sent before the rest of it.
+            Err(error) if would_block(&error) && half_sent => Some(request()),
+            Err(error) if would_block(&error) => None,
+            reply => Some(reply),
+        }
+    }
+
+    fn command(&self, service: Service) -> String {
+        format!("{} {}", service.name(), quoted(&self.path))
+    }
+
+    /// Waits until the service is started.
+    fn finish_starting(&mut self, service: Service) -> Result<(), RemoteError> {
+        let command = self.command(service);
+        let line = self.line(service)?;
+        let Some(Starting { environment, command: started }) = line.starting.take() else { return Ok(()) };
+        let channel = &mut line.channel;
+        let environment = environment.unwrap_or_else(|| match service.protocol() {
+            Some(protocol) => channel.setenv(PROTOCOL_VARIABLE, protocol),
+            None => Ok(()),
+        });
+        let started = started.unwrap_or_else(|| channel.exec(&command));
+        // Of two replies libssh2 hands out a success first, whatever it answers. A server that does not accept the
+        // variable speaks version 0; one that does not start the service ends the channel, as whoever reads finds.
+        let one_of_two = service.protocol().is_some() && environment.is_ok();
+        started.or_else(|error| {
+            if one_of_two { Ok(()) } else { Err(self.broken("can't start the service", error.into())) }
+        })
+    }
 }
 
 impl Transport for SshTransport {
-    fn greet(&mut self, service: Service) -> Result<Box<dyn Read + '_>, RemoteError> {
-        let failed = |error: ssh2::Error| self.broken("can't open a channel", error.into());
-        let mut channel = self.session.channel_session().map_err(failed)?;
-        if let Some(protocol) = service.protocol() {
-            // A server that does not accept the variable speaks version 0.
-            let _ = channel.setenv("GIT_PROTOCOL", protocol);
+    fn begin(&mut self, service: Service, first: &[u8]) -> Result<bool, RemoteError> {
+        let opened = self.session.channel_session();
+        let mut channel = opened.map_err(|error| self.broken("can't open a channel", error.into()))?;
+        // libssh2 takes a reply on another channel for a failure, so that only one channel may wait for some. They have
+        // come before the one that has just opened this channel.
+        for other in [Service::UploadPack, Service::ReceivePack] {
+            if self.line(other).is_ok() {
+                self.finish_starting(other)?;
+            }
         }
-        let command = format!("{} {}", service.name(), quoted(&self.path));
-        channel.exec(&command).map_err(failed)?;
-        self.channels.push((service, channel));
+        let environment = match service.protocol() {
+            Some(protocol) => self.send(|| channel.setenv(PROTOCOL_VARIABLE, protocol)),
+            None => Some(Ok(())),
+        };
+        let command = self.command(service);
+        let command = self.send(|| channel.exec(&command));
+        // A service that has ended already says why to whoever reads.
+        let _ = channel.write_all(first);
+        self.lines.push(Line {
+            service,
+            channel,
+            begun: true,
+            starting: Some(Starting { environment, command }),
+        });
+        Ok(true)
+    }
+
+    fn greet(&mut self, service: Service) -> Result<Box<dyn Read + '_>, RemoteError> {
+        if !self.line(service).is_ok_and(|line| line.begun) {
+            self.begin(service, &[])?;
+        }
+        self.finish_starting(service)?;
+        self.line(service)?.begun = false;
         self.ask(service, &[])
     }
 
     fn ask(&mut self, service: Service, request: &[u8]) -> Result<Box<dyn Read + '_>, RemoteError> {
-        if let Err(error) = self.channel(service)?.write_all(request) {
+        if let Err(error) = self.line(service)?.channel.write_all(request) {
             return Err(self.last_words(service, error));
         }
-        Ok(Box::new(self.channel(service)?))
+        Ok(Box::new(&mut self.line(service)?.channel))
     }
 
     fn is_stateless(&self) -> bool {
@@ -117,9 +202,10 @@ impl Transport for SshTransport {
     fn last_words(&mut self, service: Service, error: io::Error) -> RemoteError {
         let mut words = Vec::new();
         // A connection that broke has nothing more to say.
-        let connected = error.kind() == io::ErrorKind::UnexpectedEof;
-        if connected && let Ok(channel) = self.channel(service) {
-            let _ = channel.stderr().take(64 * 1024).read_to_end(&mut words);
+        if let Ok(line) = self.line(service)
+            && (error.kind() == io::ErrorKind::UnexpectedEof || line.channel.eof())
+        {
+            let _ = line.channel.stderr().take(64 * 1024).read_to_end(&mut words);
         }
         let words = String::from_utf8_lossy(&words);
         if words.trim().is_empty() {
@@ -231,6 +317,10 @@ fn openssh_is_encrypted(text: &str) -> bool {
     let start = start.unwrap_or_default();
     let cipher = start.strip_prefix(b"openssh-key-v1\0").and_then(|rest| rest.get(4..8));
     cipher.is_some_and(|cipher| cipher != b"none")
+}
+
+fn would_block(error: &ssh2::Error) -> bool {
+    error.code() == ErrorCode::Session(WOULD_BLOCK)
 }
 
 fn milliseconds(time: Duration) -> u32 {

@@ -31,6 +31,13 @@ impl Service {
 
 /// A way to the server.
 pub(crate) trait Transport {
+    /// Asks for a service and sends it a first request, without waiting for what it says; `greet` then starts no other.
+    /// False, and nothing is sent, where that would save no round trip.
+    fn begin(&mut self, service: Service, first: &[u8]) -> Result<bool, RemoteError> {
+        let _ = (service, first);
+        Ok(false)
+    }
+
     /// Starts a service: what it says first.
     fn greet(&mut self, service: Service) -> Result<Box<dyn Read + '_>, RemoteError>;
 

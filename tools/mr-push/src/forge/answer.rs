@@ -84,6 +84,23 @@ pub fn server_words(messages: &[u8]) -> String {
     lines.join(" ")
 }
 
+/// What the server said without the values of CI variables: where one option fails, GitLab repeats them all.
+pub fn without_variables(messages: &[u8], options: &[String]) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(messages).into_owned();
+    for option in options.iter().filter_map(|option| option.strip_prefix("ci.variable=")) {
+        let Some((name, value)) = option.split_once('=') else { continue };
+        // The box breaks lines between words.
+        for (at, word) in value.split_whitespace().enumerate() {
+            if at == 0 {
+                text = text.replace(&format!("{name}={word}"), &format!("{name}=***"));
+            } else if word.len() >= 4 {
+                text = text.replace(word, "***");
+            }
+        }
+    }
+    text.into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +135,17 @@ mod tests {
     fn a_banner_is_no_warning() {
         let text = format!("\n{BORDER}\n\n        Maintenance on Sunday\n\n{BORDER}\n\n");
         assert_eq!(Answer::parse(text.as_bytes()), Answer::default());
+    }
+
+    #[test]
+    fn a_variables_value_is_not_repeated() {
+        let options = ["merge_request.create", "ci.variable=PASSWORD=open sesame", "ci.variable=N=1"];
+        let said = b"WARNINGS: options 'merge_request.create' 'ci.variable=PASSWORD=open\n   sesame' 'ci.variable=N=1': 1 x";
+        let shown = without_variables(said, &options.map(ToOwned::to_owned));
+        assert_eq!(
+            String::from_utf8(shown).unwrap(),
+            "WARNINGS: options 'merge_request.create' 'ci.variable=PASSWORD=***\n   ***' 'ci.variable=N=***': 1 x"
+        );
     }
 
     #[test]

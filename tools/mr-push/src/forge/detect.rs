@@ -63,7 +63,7 @@ fn by_greeting(words: &str) -> Option<Forge> {
 /// Each forge's API has a version at a place of its own; no token is needed to see which is there.
 fn by_api(settings: &Settings, base: &str, host: &str, encrypted: bool) -> Option<Forge> {
     let origin = url::Url::parse(base).ok()?.origin().ascii_serialization();
-    let client = HttpClient::new(settings, host, encrypted).ok()?;
+    let client = HttpClient::to(settings, host, encrypted).ok()?;
     let is_json = |path: &str, statuses: &[u16]| {
         let reply = client.send("GET", &format!("{origin}{path}"), &[("Accept", "application/json")], &[]);
         reply.is_ok_and(|reply| statuses.contains(&reply.status) && reply.body.trim_start().starts_with('{'))

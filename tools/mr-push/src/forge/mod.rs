@@ -5,8 +5,8 @@ mod api;
 mod detect;
 mod push_options;
 
-pub use answer::{Answer, server_words};
-pub use api::{Api, ApiError, Opened};
+pub use answer::{Answer, server_words, without_variables};
+pub use api::{Api, ApiError, Opened, none_left_out};
 pub use detect::{after_login, before_login};
 pub use push_options::{agit, gitlab};
 
@@ -98,6 +98,19 @@ impl Wishes {
                 beyond
             }
         }
+    }
+}
+
+impl Wishes {
+    /// Whether GitLab may drop one of them without a word.
+    pub const fn can_be_dropped(&self) -> bool {
+        !self.labels.is_empty()
+            || !self.assignees.is_empty()
+            || self.milestone.is_some()
+            || self.draft
+            || self.squash
+            || self.remove_source_branch
+            || self.auto_merge
     }
 }
 

@@ -19,7 +19,7 @@ fn gitea_opens_requests_by_api_and_by_push() {
     assert_eq!(found, ["demo", "argocd/1"]);
     assert_eq!(pulls[0]["body"], "one\ntwo");
     assert_eq!(pulls[0]["html_url"], first.stdout.trim());
-    with_token("argocd/2", &["--label", "no-such-label"]).ended(2).says("no label `no-such-label`");
+    with_token("argocd/2", &["--label", "no-such-label"]).ended(2).says("--label no-such-label");
     // Without a token: by a push to refs/for/demo.
     let pushed = project.run("topic", &[]);
     assert!(pushed.ended(0).stdout.contains("/pulls/"), "{}", pushed.stdout);

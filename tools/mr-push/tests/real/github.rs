@@ -87,7 +87,13 @@ impl Github {
                 let labels = body["labels"].as_array().unwrap();
                 (200, labels.iter().map(|name| json!({ "name": name })).collect())
             }
-            ("PATCH", ["issues", _]) | ("POST", ["pulls", _, "requested_reviewers"]) => (200, json!({})),
+            // People who may not be assigned are left out.
+            ("PATCH", ["issues", _]) => {
+                let names = body["assignees"].as_array().cloned().unwrap_or_default();
+                let known = names.iter().filter(|name| **name == "ann").map(|name| json!({ "login": name }));
+                (200, json!({ "assignees": known.collect::<Vec<_>>() }))
+            }
+            ("POST", ["pulls", _, "requested_reviewers"]) => (201, json!({})),
             _ => (404, json!({ "message": "Not Found" })),
         }
     }
@@ -122,6 +128,7 @@ fn github_opens_a_pull_request_through_its_api() {
     // The same again finds it.
     assert_eq!(run("ghp-token", &[]).ended(0).stdout, first.stdout);
     assert_eq!(github.lock().unwrap().pulls.len(), 1);
+    run("ghp-token", &["--assignee", "eve"]).ended(2).says("left out --assignee eve");
     let expired = run("ghp-expired", &["-vv"]);
     expired.ended(77).says("Bad credentials");
     assert!(!expired.stderr.contains("ghp-expired"));

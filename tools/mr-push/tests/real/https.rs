@@ -25,11 +25,21 @@ fn https_with_a_private_authority_and_a_token() {
     let ran = run(token, &["--ca-file", ca, "-vv"]);
     assert!(ran.ended(0).stdout.contains("/-/merge_requests/"));
     assert!(!ran.stderr.contains(token.as_str()));
-    // git's own setting for the same.
+    // git's own settings for the same: for all servers, and for this one.
+    let origin = &gitlab()["GIT_HTTPS_URL"];
     project.git("work", &["config", "--global", "http.sslCAInfo", ca]);
     run(token, &["--forge", "gitlab"]).ended(0);
+    project.git("work", &["config", "--global", "http.sslCAInfo", "/dev/null"]);
+    project.git("work", &["config", "--global", &format!("http.{origin}/team.sslCAInfo"), ca]);
+    run(token, &["--forge", "gitlab"]).ended(0);
+    project.git("work", &["config", "--global", "--unset", &format!("http.{origin}/team.sslCAInfo")]);
+    project.git("work", &["config", "--global", "--unset", "http.sslCAInfo"]);
+    // And GitLab's in a job on the same server.
+    let mut job = project.command(&url, "b", &["--forge", "gitlab"]);
+    job.env("CI_SERVER_HOST", "127.0.0.1").env("CI_SERVER_TLS_CA_FILE", ca).env("GITLAB_TOKEN", token);
+    Ran::of(&mut job).ended(0);
     let missing = url.replace(&project.name, "team/nothing");
-    let mut command = project.command(&missing, "b", &["--forge", "gitlab"]);
+    let mut command = project.command(&missing, "b", &["--forge", "gitlab", "--ca-file", ca]);
     Ran::of(command.env("GITLAB_TOKEN", token)).ended(2).says("not found");
 }
 
@@ -41,6 +51,18 @@ fn a_credential_helper_knows_the_token() {
     project.git("work", &["config", "--global", "credential.helper", &helper]);
     let url = format!("{}/{}.git", gitlab()["GIT_HTTP_URL"], project.name);
     Ran::of(&mut project.command(&url, "b", &["--forge", "gitlab"])).ended(0);
+}
+
+fn join(mut client: TcpStream, mut server: TcpStream) {
+    let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
+    std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+}
+
+fn take(stream: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
 }
 
 /// A proxy that tunnels (RFC 9110, section 9.3.6) and counts.
@@ -60,12 +82,37 @@ fn tunnel() -> (u16, &'static AtomicU32) {
             let Some(to) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
                 continue;
             };
-            let mut server = TcpStream::connect(to).unwrap();
+            let server = TcpStream::connect(to).unwrap();
             TUNNELS.fetch_add(1, Ordering::Relaxed);
             client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-            let (mut up_from, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
-            std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+            join(client, server);
+        }
+    });
+    (port, &TUNNELS)
+}
+
+/// A SOCKS 5 proxy without authentication (RFC 1928), which resolves names itself, and counts.
+fn socks() -> (u16, &'static AtomicU32) {
+    static TUNNELS: AtomicU32 = AtomicU32::new(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let methods = take(&mut client, 2)[1];
+            take(&mut client, methods.into());
+            client.write_all(&[5, 0]).unwrap();
+            let host = if take(&mut client, 4)[3] == 1 {
+                take(&mut client, 4).iter().map(u8::to_string).collect::<Vec<_>>().join(".")
+            } else {
+                let length = take(&mut client, 1)[0];
+                String::from_utf8(take(&mut client, length.into())).unwrap()
+            };
+            let port = u16::from_be_bytes(take(&mut client, 2).try_into().unwrap());
+            let server = TcpStream::connect((host.as_str(), port)).unwrap();
+            TUNNELS.fetch_add(1, Ordering::Relaxed);
+            client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+            join(client, server);
         }
     });
     (port, &TUNNELS)
@@ -78,14 +125,22 @@ fn a_proxy_is_used_where_it_is_to_be() {
     let url = format!("{}/{}.git", gitlab()["GIT_HTTPS_URL"], project.name);
     let run = |no_proxy: &str| {
         let mut command =
-            project.command(&url, "b", &["--forge", "gitlab", "--ca-file", &gitlab()["GIT_HTTPS_CA"]]);
+            project.command(&url, "b", &["--label", "bump", "--ca-file", &gitlab()["GIT_HTTPS_CA"]]);
         command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]).env("NO_PROXY", no_proxy);
         Ran::of(command.env("https_proxy", format!("http://127.0.0.1:{port}"))).ended(0);
         tunnels.load(Ordering::Relaxed)
     };
     assert_eq!(run("localhost,127.0.0.1"), 0);
-    // Every request of the push goes through one kept-alive connection.
+    // Which forge it is, the push, and what has come of the label: all of it on one kept-alive connection.
     assert_eq!(run("elsewhere.example"), 1);
+    // git's own setting for this server, which is none.
+    let none = format!("http.{}.proxy", gitlab()["GIT_HTTPS_URL"]);
+    project.git("work", &["config", "--global", &none, ""]);
+    assert_eq!(run("elsewhere.example"), 1);
+    let (port, tunnels) = socks();
+    project.git("work", &["config", "--global", &none, &format!("socks5h://127.0.0.1:{port}")]);
+    run("elsewhere.example");
+    assert_eq!(tunnels.load(Ordering::Relaxed), 1);
 }
 
 #[test]

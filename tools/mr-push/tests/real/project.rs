@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hermetic::Home;
 
-const BUMP: &str = "echo 'image: app:2' >manifests/app.yml";
+pub(crate) const BUMP: &str = "echo 'image: app:2' >manifests/app.yml";
 
 fn service(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services").join(name)
@@ -130,6 +130,13 @@ impl Project {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// As a person does who wants none of it.
+    pub(crate) fn close_requests(&self) {
+        let kept = self.repository().with_extension("requests.json");
+        let text = fs::read_to_string(&kept).unwrap().replace("\"opened\"", "\"closed\"");
+        fs::write(kept, text).unwrap();
+    }
+
     pub(crate) fn gitea_api(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
         let service_variables = gitea();
         let output = Command::new("curl")
@@ -153,6 +160,11 @@ impl Project {
 
     /// mr-push with a key and host keys in variables, as a CI job has them.
     pub(crate) fn command(&self, url: &str, branch: &str, options: &[&str]) -> Command {
+        self.command_that(url, branch, options, BUMP)
+    }
+
+    /// The same with another change.
+    pub(crate) fn command_that(&self, url: &str, branch: &str, options: &[&str], change: &str) -> Command {
         let mut command = self.home.spawnable("mr-push");
         command
             .env("TMPDIR", self.temporary())
@@ -163,7 +175,7 @@ impl Project {
             .args(["--target", "demo", "--branch", branch, "--title", "Runner: 2", "--path", "manifests"])
             .args(options)
             .arg(url)
-            .args(["--", "sh", "-c", BUMP]);
+            .args(["--", "sh", "-c", change]);
         command
     }
 
@@ -192,10 +204,22 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// Runs it. Whatever it prints, no secret of its variables and files may be in it.
+    #[track_caller]
     pub(crate) fn of(command: &mut Command) -> Self {
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        let output = command.output().unwrap();
+        Self::from(output, &secrets(command))
+    }
+
+    #[track_caller]
+    pub(crate) fn from(output: Output, secrets: &[String]) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        for secret in secrets {
+            let told = stdout.contains(secret.as_str()) || stderr.contains(secret.as_str());
+            assert!(!told, "a secret was printed: {secret}\n{stdout}\n{stderr}");
+        }
+        Self { status: output.status.code(), stdout, stderr }
     }
 
     #[track_caller]
@@ -209,4 +233,22 @@ impl Ran {
         assert!(self.stderr.contains(words), "`{words}` is not in {}", self.stderr);
         self
     }
+}
+
+/// The secrets that a command knows, each word or line of them that nothing else would hold.
+pub(crate) fn secrets(command: &Command) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in command.get_envs() {
+        let (name, value) = (name.to_str().unwrap(), value.unwrap_or_default().to_str().unwrap());
+        if name.contains("TOKEN") || name.contains("PASSPHRASE") {
+            found.push(value.to_owned());
+        } else if name.contains("KEY") {
+            let text = fs::read_to_string(value).unwrap_or_else(|_| value.to_owned());
+            found.extend(
+                text.lines().filter(|line| !line.starts_with("---")).map(|line| line.trim().to_owned()),
+            );
+        }
+    }
+    found.retain(|secret| secret.len() >= 5);
+    found
 }

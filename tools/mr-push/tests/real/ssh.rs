@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Stdio};
 
 use crate::project::{Project, Ran, gitlab};
 
@@ -34,6 +36,13 @@ fn a_host_key_is_known_or_the_run_ends() {
     // Another of the server's keys is known.
     let ecdsa = text.lines().find(|line| line.contains("ecdsa")).unwrap();
     with(ecdsa, &[]).ended(0);
+    // Names with wildcards, and one that is excepted.
+    let (_, key_of_host) = ed25519.split_once(' ').unwrap();
+    let port = host.rsplit(':').next().unwrap();
+    with(&format!("[127.0.0.*]:{port},[git.test]:{port} {key_of_host}"), &[]).ended(0);
+    with(&format!("[127.0.0.?]:{port},!{host} {key_of_host}"), &[]).ended(77).says("is not known");
+    // The name without the port is the one of another server.
+    with(&format!("127.0.0.1 {key_of_host}"), &[]).ended(77).says("is not known");
     // Hashed names.
     let hashed = project.home.path().join("hashed");
     fs::write(&hashed, ed25519).unwrap();
@@ -47,6 +56,35 @@ fn a_host_key_is_known_or_the_run_ends() {
     let fingerprint = String::from_utf8(listed.stdout).unwrap().split(' ').nth(1).unwrap().to_owned();
     with("# none\n", &["--host-key-fingerprint", &fingerprint]).ended(0);
     with(&text, &["--host-key-fingerprint", "SHA256:AAAA"]).ended(77).says("not the pinned");
+}
+
+#[test]
+fn the_users_and_the_machines_host_keys_count() {
+    let project = Project::on_gitlab();
+    let users = project.home.path().join(".ssh");
+    fs::create_dir(&users).unwrap();
+    let inner = || {
+        let mut command = project.command(&project.url, "b", &["--forge", "gitlab"]);
+        command.env_remove("SSH_KNOWN_HOSTS");
+        command
+    };
+    Ran::of(&mut inner()).ended(77).says("is not known");
+    fs::copy(&project.known_hosts, users.join("known_hosts")).unwrap();
+    Ran::of(&mut inner()).ended(0);
+    // The machine's file, in a view of the file system of its own: it vouches, and it revokes.
+    let text = fs::read_to_string(&project.known_hosts).unwrap();
+    let revoked = format!("@revoked {}\n", text.trim_end().replace('\n', "\n@revoked "));
+    for (machine, user, status) in [(&text, "", 0), (&revoked, text.as_str(), 77)] {
+        let (global, inner) = (project.home.path().join("global"), inner());
+        fs::write(&global, machine).unwrap();
+        fs::write(users.join("known_hosts"), user).unwrap();
+        let script = "mount -t tmpfs none /etc/ssh && cp \"$0\" /etc/ssh/ssh_known_hosts && exec \"$@\"";
+        let mut command = project.home.program("unshare");
+        command.args(["-m", "sh", "-c", script]).arg(&global).arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(project.temporary());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(&mut command).ended(status);
+    }
 }
 
 #[test]
@@ -143,4 +181,56 @@ fn keys_of_every_kind_log_in() {
         let mut command = project.command(&project.url, &format!("{kind}-{bits}"), &["--forge", "gitlab"]);
         Ran::of(command.env("SSH_PRIVATE_KEY", fs::read_to_string(&key).unwrap())).ended(0);
     }
+}
+
+/// A server beside the one that is there, which accepts no variables: Git speaks version 0 with it.
+struct Sshd(Child);
+
+impl Sshd {
+    fn without_variables(project: &Project) -> (Self, u16) {
+        let state = Path::new(&gitlab()["GIT_SSH_ROOT"]).parent().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let lines = fs::read_to_string(state.join("sshd_config")).unwrap();
+        let kept = lines
+            .lines()
+            .filter(|line| !line.starts_with("AcceptEnv ") && !line.starts_with("ListenAddress "));
+        let kept = kept.collect::<Vec<_>>().join("\n");
+        let config = project.home.path().join("sshd_config");
+        fs::write(&config, format!("ListenAddress 127.0.0.1:{free}\n{kept}\n")).unwrap();
+        let mut sshd = project.home.program("/usr/sbin/sshd");
+        sshd.args(["-D", "-e", "-f"]).arg(&config).stderr(Stdio::null());
+        let mut running = Self(sshd.spawn().unwrap());
+        while TcpStream::connect(("127.0.0.1", free)).is_err() {
+            assert_eq!(running.0.try_wait().unwrap(), None, "sshd has ended");
+            std::thread::yield_now();
+        }
+        (running, free)
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_variables_speaks_the_old_protocol() {
+    let project = Project::on_gitlab();
+    let (_sshd, port) = Sshd::without_variables(&project);
+    let known = fs::read_to_string(&project.known_hosts).unwrap();
+    let usual = project.url.rsplit(':').next().unwrap().split('/').next().unwrap();
+    let url = project.url.replace(&format!(":{usual}/"), &format!(":{port}/"));
+    let hosts = known.replace(&format!("]:{usual} "), &format!("]:{port} "));
+    let run = |url: &str, options: &[&str]| {
+        let mut command =
+            project.command(url, "b", &[&["--forge", "gitlab", "-o", "json"], options].concat());
+        Ran::of(command.env("SSH_KNOWN_HOSTS", &hosts))
+    };
+    let told: serde_json::Value = serde_json::from_str(&run(&url, &[]).ended(0).stdout).unwrap();
+    assert_eq!((&told["transfer"], &told["changed"]), (&"blobless".into(), &true.into()));
+    let again: serde_json::Value = serde_json::from_str(&run(&url, &[]).ended(0).stdout).unwrap();
+    assert_eq!((&again["commit"], &again["changed"]), (&told["commit"], &false.into()));
+    let missing = url.replace(&project.name, "team/nothing");
+    assert!(run(&missing, &[]).ended(2).stdout.contains("could not be found"));
 }

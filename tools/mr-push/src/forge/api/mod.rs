@@ -13,6 +13,8 @@ use url::Url;
 
 use super::{Forge, Wishes};
 
+mod gitlab;
+
 /// Waits between tries of a request that a server could not answer.
 const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 
@@ -37,6 +39,8 @@ pub struct Opened {
     pub number: u64,
     /// Whether it was made just now.
     pub created: bool,
+    /// Whether it is not to be merged yet.
+    pub draft: bool,
 }
 
 /// Why an API did not do what it was asked to.
@@ -76,6 +80,9 @@ pub enum ApiError {
         /// Its name.
         name: String,
     },
+    /// It did one part of what was asked, and dropped another without a word.
+    #[error("the request is open, but the server left out {0}")]
+    LeftOut(String),
 }
 
 impl From<ApiError> for Failure {
@@ -90,6 +97,12 @@ impl From<ApiError> for Failure {
                 (FailureKind::Refused, Some("the project's path, or a token that may not see it"))
             }
             ApiError::Plain(_) => (FailureKind::Auth, Some("--api-url names the API's https:// address")),
+            ApiError::LeftOut(_) => (
+                FailureKind::Refused,
+                Some(
+                    "it drops what the project does not have, and what its version or edition does not know",
+                ),
+            ),
             ApiError::Url(_) => {
                 (FailureKind::Usage, Some("--api-url is for example https://git.example/api/v1"))
             }
@@ -126,7 +139,7 @@ impl Api {
         }
         Ok(Self {
             forge,
-            client: HttpClient::new(settings, host, url.scheme() == "https")?,
+            client: HttpClient::to(settings, host, url.scheme() == "https")?,
             base: base.trim_end_matches('/').to_owned(),
             project: project.to_owned(),
             token,
@@ -189,24 +202,12 @@ impl Api {
     fn create(&self, branch: &str, target: &str, wishes: &Wishes) -> Result<Opened, Failure> {
         let title = wishes.title.clone().unwrap_or_else(|| branch.to_owned());
         let description = wishes.description.clone().unwrap_or_default();
-        let (path, body) = match self.forge {
-            Forge::Gitlab => (
-                format!("{}/merge_requests", self.project_path()),
-                json!({ "source_branch": branch, "target_branch": target, "title": title, "description": description }),
-            ),
-            Forge::Github => (
-                format!("{}/pulls", self.project_path()),
-                json!({ "head": branch, "base": target, "title": title, "body": description, "draft": wishes.draft }),
-            ),
-            Forge::Gitea | Forge::None => {
-                // A title prefix is what makes a draft there.
-                let title = if wishes.draft { format!("WIP: {title}") } else { title };
-                (
-                    format!("{}/pulls", self.project_path()),
-                    json!({ "head": branch, "base": target, "title": title, "body": description }),
-                )
-            }
-        };
+        let path = format!("{}/pulls", self.project_path());
+        let title = self.title(&title, wishes);
+        let mut body = json!({ "head": branch, "base": target, "title": title, "body": description });
+        if self.forge == Forge::Github {
+            body["draft"] = json!(wishes.draft);
+        }
         match self.send("POST", &path, &body) {
             Ok(request) => self.opened(&request, &path, true),
             // Another job was faster.
@@ -219,14 +220,9 @@ impl Api {
 
     /// Labels, people, milestone: what making a request leaves open.
     fn fulfil(&self, opened: &Opened, wishes: &Wishes) -> Result<(), Failure> {
-        let number = opened.number;
-        let (pull, issue) = match self.forge {
-            Forge::Gitlab => return self.fulfil_reviewers_on_gitlab(number, wishes),
-            _ => (
-                format!("{}/pulls/{number}", self.project_path()),
-                format!("{}/issues/{number}", self.project_path()),
-            ),
-        };
+        let (pull, issue) = ["pulls", "issues"]
+            .map(|kind| format!("{}/{kind}/{}", self.project_path(), opened.number))
+            .into();
         let mut change = serde_json::Map::new();
         if !wishes.assignees.is_empty() {
             change.insert("assignees".to_owned(), json!(without_at(&wishes.assignees)));
@@ -236,57 +232,37 @@ impl Api {
         }
         if !opened.created {
             // As GitLab does it, a later run's words replace the earlier ones.
-            if let Some(title) = wishes.title.as_ref().filter(|_| !wishes.draft) {
-                change.insert("title".to_owned(), json!(title));
+            if let Some(title) = &wishes.title {
+                change.insert("title".to_owned(), json!(self.title(title, wishes)));
             }
             if let Some(description) = &wishes.description {
                 change.insert("body".to_owned(), json!(description));
             }
         }
+        let mut left_out = Vec::new();
         if !change.is_empty() {
-            self.send("PATCH", &issue, &Value::Object(change))?;
+            let now = self.send("PATCH", &issue, &Value::Object(change))?;
+            left_out.extend(missing("--assignee", &now["assignees"], "login", &wishes.assignees));
         }
         if !wishes.labels.is_empty() {
-            let set = self.send("POST", &format!("{issue}/labels"), &json!({ "labels": wishes.labels }))?;
-            let has = |name: &String| {
-                set.as_array().is_some_and(|all| all.iter().any(|label| label["name"] == **name))
-            };
-            // Gitea leaves out the names that it does not know.
-            if let Some(name) = wishes.labels.iter().find(|name| !has(name)) {
-                return Err(ApiError::Unknown { what: "label", name: name.clone() }.into());
-            }
+            let now = self.send("POST", &format!("{issue}/labels"), &json!({ "labels": wishes.labels }))?;
+            left_out.extend(missing("--label", &now, "name", &wishes.labels));
         }
         if !wishes.reviewers.is_empty() {
             let body = json!({ "reviewers": without_at(&wishes.reviewers) });
             self.send("POST", &format!("{pull}/requested_reviewers"), &body)?;
         }
-        Ok(())
+        // A draft can be made of an open request by its title on Gitea, and not at all on GitHub.
+        if wishes.draft && !opened.draft && self.forge == Forge::Github {
+            left_out.push("--draft".to_owned());
+        }
+        none_left_out(&left_out)
     }
 
-    /// Everything else goes by push option there.
-    fn fulfil_reviewers_on_gitlab(&self, number: u64, wishes: &Wishes) -> Result<(), Failure> {
-        if wishes.reviewers.is_empty() {
-            return Ok(());
-        }
-        let mut ids = Vec::new();
-        for name in without_at(&wishes.reviewers) {
-            let found = self.get(&format!("/users?username={}", encoded(name)))?;
-            let unknown = || ApiError::Unknown { what: "user", name: name.to_owned() };
-            ids.push(found[0]["id"].as_u64().ok_or_else(unknown)?);
-        }
-        let path = format!("{}/merge_requests/{number}", self.project_path());
-        self.send("PUT", &path, &json!({ "reviewer_ids": ids }))?;
-        Ok(())
-    }
-
-    /// Sets the reviewers of a request that a push has made.
-    pub fn add_reviewers(&self, branch: &str, target: &str, wishes: &Wishes) -> Result<(), Failure> {
-        match self.find(branch, target)? {
-            Some(opened) => self.fulfil_reviewers_on_gitlab(opened.number, wishes),
-            None => {
-                Err(ApiError::Unknown { what: "open merge request from", name: branch.to_owned() }.into())
-            }
-        }
+    /// A title as it makes a draft where a prefix does so.
+    fn title(&self, title: &str, wishes: &Wishes) -> String {
+        let prefix = if wishes.draft && self.forge != Forge::Github { "WIP: " } else { "" };
+        format!("{prefix}{title}")
     }
 
     /// The number that goes with a milestone's title.
@@ -315,6 +291,7 @@ impl Api {
             url: request[url].as_str().ok_or_else(|| missing("URL of the request"))?.to_owned(),
             number: request[number].as_u64().ok_or_else(|| missing("number of the request"))?,
             created,
+            draft: request["draft"].as_bool().unwrap_or_default(),
         })
     }
 
@@ -363,7 +340,8 @@ fn read(method: &'static str, path: &str, reply: &git_remote::HttpReply) -> Resu
         };
     }
     let words = parsed.and_then(|answer| {
-        let message = [&answer["message"], &answer["error"]].into_iter().find(|value| !value.is_null())?;
+        let told = [&answer["message"], &answer["error_description"], &answer["error"]];
+        let message = told.into_iter().find(|value| !value.is_null())?;
         Some(message.as_str().map_or_else(|| message.to_string(), ToOwned::to_owned))
     });
     let words = words.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
@@ -372,6 +350,19 @@ fn read(method: &'static str, path: &str, reply: &git_remote::HttpReply) -> Resu
 
 fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The wanted names that are not among those that the server tells; each behind the option it comes from.
+fn missing(option: &str, told: &Value, field: &str, wanted: &[String]) -> Vec<String> {
+    let names = told.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+    let names: Vec<&str> = names.filter_map(|one| one.as_str().or_else(|| one[field].as_str())).collect();
+    let is_missing = |name: &&str| !names.iter().any(|told| told.eq_ignore_ascii_case(name));
+    without_at(wanted).into_iter().filter(is_missing).map(|name| format!("{option} {name}")).collect()
+}
+
+/// A failure that names what was left out, if something was.
+pub fn none_left_out(what: &[String]) -> Result<(), Failure> {
+    if what.is_empty() { Ok(()) } else { Err(ApiError::LeftOut(what.join(", ")).into()) }
 }
 
 fn without_at(names: &[String]) -> Vec<&str> {

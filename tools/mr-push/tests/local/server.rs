@@ -1,0 +1,185 @@
+//! A repository on this machine, and mr-push as it runs there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use hermetic::Home;
+use serde_json::Value;
+
+pub(crate) const VIEW: &str =
+    r#"printf '\nView merge request for %s:\n  https://gitlab.test/g/p/-/merge_requests/7\n\n' "$branch""#;
+pub(crate) const INVITE: &str = r#"printf '\nTo create a merge request for %s, visit:\n  https://gitlab.test/g/p/-/merge_requests/new?x=1\n\n' "$branch""#;
+pub(crate) const WARNING: &str = r"cat <<'TEXT'
+
+========================================================================
+
+   WARNINGS: Error encountered with push options 'merge_request.create':
+                     An unknown error occurred
+
+========================================================================
+
+TEXT";
+
+/// A bare repository with the branches `main` and `demo`, and a clone of it.
+pub(crate) struct Server {
+    pub(crate) home: Home,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        let server = Self { home: Home::new() };
+        for directory in ["work/manifests", "work/other", "tmp"] {
+            fs::create_dir_all(server.home.path().join(directory)).unwrap();
+        }
+        server.write("manifests/app.yml", "image: app:1\n");
+        server.write("other/file", "x\n");
+        server.git("work", &["init", "-q", "-b", "main"]);
+        server.git("work", &["add", "."]);
+        server.git("work", &["commit", "-q", "-m", "first"]);
+        server.git("work", &["branch", "demo"]);
+        server.git(".", &["clone", "-q", "--bare", "work", "bare"]);
+        for setting in
+            ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant", "receive.advertisePushOptions"]
+        {
+            server.git("bare", &["config", setting, "true"]);
+        }
+        server.git("work", &["remote", "add", "origin", server.url().to_str().unwrap()]);
+        server.answers(VIEW);
+        server
+    }
+
+    /// What the server says after a push; it also keeps the options.
+    pub(crate) fn answers(&self, script: &str) {
+        self.hook(
+            "post-receive",
+            &format!(
+                "while read old new ref; do branch=${{ref#refs/heads/}}\n{script}\ndone\n\
+                 env | grep ^GIT_PUSH_OPTION_ | sort >options\nexit 0"
+            ),
+        );
+    }
+
+    pub(crate) fn hook(&self, name: &str, script: &str) {
+        let path = self.url().join("hooks").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let file = self.home.path().join("work").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    }
+
+    pub(crate) fn url(&self) -> PathBuf {
+        self.home.path().join("bare")
+    }
+
+    pub(crate) fn git(&self, directory: &str, arguments: &[&str]) -> String {
+        let mut command = self.home.program("git");
+        let output = command.current_dir(self.home.path().join(directory)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// mr-push with the options, and the script as its COMMAND.
+    pub(crate) fn command(&self, options: &[&str], script: &str) -> Command {
+        let mut command = self.program(options);
+        command.arg(self.url()).args(["--", "sh", "-c", script]);
+        command
+    }
+
+    pub(crate) fn program(&self, options: &[&str]) -> Command {
+        let mut command = self.home.spawnable("mr-push");
+        command.env("TMPDIR", self.home.path().join("tmp")).stdin(Stdio::null());
+        command.current_dir(self.home.path().join("tmp")).args(options);
+        command
+    }
+
+    pub(crate) fn run(&self, options: &[&str], script: &str) -> Ran {
+        Ran::of(&mut self.command(options, script))
+    }
+
+    pub(crate) fn demo(&self, branch: &str, script: &str) -> Ran {
+        self.run(
+            &["--forge", "gitlab", "--target", "demo", "--branch", branch, "--path", "manifests"],
+            script,
+        )
+    }
+
+    pub(crate) fn has_branch(&self, branch: &str) -> bool {
+        self.git("bare", &["branch", "--list", branch]).contains(branch)
+    }
+
+    pub(crate) fn left_behind(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.home.path().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::from(command.output().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn ended(&self, status: i32) -> &Self {
+        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> &Self {
+        assert!(self.stderr.contains(words), "`{words}` is not in {}", self.stderr);
+        self
+    }
+
+    /// The result, checked against the schema.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        let value: Value = serde_json::from_str(&self.stdout).unwrap();
+        let schema: Value = serde_json::from_str(include_str!("../../schema/mr-push.v1.json")).unwrap();
+        for (name, field) in value.as_object().unwrap() {
+            let declared = &schema["properties"][name];
+            assert!(declared.is_object(), "{name} is not in the schema");
+            if let Some(types) = declared.get("type") {
+                let is = match field {
+                    Value::Null => "null",
+                    Value::Bool(_) => "boolean",
+                    Value::Number(_) => "integer",
+                    Value::String(_) => "string",
+                    Value::Array(_) => "array",
+                    Value::Object(_) => "object",
+                };
+                assert!(
+                    types == is || types.as_array().is_some_and(|all| all.contains(&is.into())),
+                    "{name}"
+                );
+            }
+            if let Some(allowed) = declared.get("enum").and_then(Value::as_array) {
+                assert!(allowed.contains(field), "{name}: {field}");
+            }
+        }
+        assert_eq!(value["schema"], "mr-push/v1");
+        value
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+pub(crate) const BUMP: &str = "echo 'image: app:2' >manifests/app.yml";
