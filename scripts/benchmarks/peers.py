@@ -48,6 +48,11 @@ def go(package: str, version: str) -> Path:
     return next(_once(f"{name}-{version}", make).iterdir())
 
 
+def crane() -> Path:
+    """The program of go-containerregistry."""
+    return go("github.com/google/go-containerregistry/cmd/crane", "v0.22.1")
+
+
 def go_module(module: Path, package: str) -> Path:
     """The program of a package that the module there, with its go.sum, contains or requires."""
 

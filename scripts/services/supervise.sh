@@ -248,6 +248,16 @@ cached() {
     printf '%s\n' "$folder"
 }
 
+# go_program NAME PACKAGE VERSION: the path of the program of a Go package, built once into the cache.
+go_program() {
+    GO_PACKAGE=$2@v$3
+    echo "$(cached "$1" "$3" install_go_program)/${2##*/}"
+}
+
+install_go_program() {
+    GOBIN=$1 CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$GO_PACKAGE"
+}
+
 # loopback_certificates NAME: a CA of the service's own (ca.crt) and a certificate for loopback signed by it (server.crt,
 # server.key), made once.
 loopback_certificates() {
