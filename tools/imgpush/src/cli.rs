@@ -106,7 +106,7 @@ pub struct Cli {
     )]
     client_key: Option<PathBuf>,
 
-    /// Seconds that a silent registry is waited for
+    /// Seconds that a silent registry, engine or credential helper is waited for
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), env = "IMGPUSH_TIMEOUT", help_heading = "Registry")]
     timeout: u64,
 
@@ -211,7 +211,9 @@ impl Cli {
         let sources = self.sources()?;
         let reach = self.reach();
         let source = match &self.from {
-            From::Daemon => Source::Engine(Engine::connect(&engine_settings(), &io.console).await?),
+            From::Daemon => {
+                Source::Engine(Engine::connect(&engine_settings(), reach.timeout, &io.console).await?)
+            }
             From::Oci(folder) => Source::Folder(Folder(folder.clone())),
             From::OciArchive(file) => Source::OciArchive(file.clone()),
             From::DockerArchive(file) => Source::DockerArchive(file.clone()),
@@ -313,6 +315,7 @@ impl Cli {
             auth_config: secret("DOCKER_AUTH_CONFIG")?,
             config_file: docker_folder().map(|folder| folder.join("config.json")),
             google_key: secret("SERVICE_ACCOUNT_KEY")?,
+            patience: Duration::from_secs(self.timeout),
         })
     }
 }

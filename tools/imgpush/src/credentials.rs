@@ -14,9 +14,6 @@ use tokio::process::Command;
 
 use crate::error::PushError;
 
-/// How long a credential helper may take; some refresh a token over the network.
-const HELPER_PATIENCE: Duration = Duration::from_secs(30);
-
 /// A user name and a password, and where they were found.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -43,6 +40,8 @@ pub struct Sources {
     pub config_file: Option<PathBuf>,
     /// A Google service account's key, for Google's registries.
     pub google_key: Option<Secret>,
+    /// How long a credential helper may take; some refresh a token over the network.
+    pub patience: Duration,
 }
 
 /// docker's `config.json`, as far as it concerns credentials.
@@ -96,7 +95,7 @@ impl Sources {
         }
         if let Some(text) = &self.auth_config {
             let config = parse(text.expose(), "DOCKER_AUTH_CONFIG")?;
-            if let Some(found) = config.find(registry, "DOCKER_AUTH_CONFIG").await? {
+            if let Some(found) = config.find(registry, "DOCKER_AUTH_CONFIG", self.patience).await? {
                 return Ok(Some(found));
             }
         }
@@ -104,7 +103,7 @@ impl Sources {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|cause| PushError::File { path: shown.clone(), cause: cause.to_string() })?;
-        parse(&text, &shown)?.find(registry, &shown).await
+        parse(&text, &shown)?.find(registry, &shown, self.patience).await
     }
 }
 
@@ -116,9 +115,14 @@ fn parse(text: &str, path: &str) -> Result<DockerConfig, PushError> {
 
 impl DockerConfig {
     /// docker's order: the registry's helper, the store for all, then what stands in the file.
-    async fn find(&self, registry: &str, source: &str) -> Result<Option<Credentials>, PushError> {
+    async fn find(
+        &self,
+        registry: &str,
+        source: &str,
+        patience: Duration,
+    ) -> Result<Option<Credentials>, PushError> {
         if let Some(helper) = entry_of(&self.cred_helpers, registry).or(self.creds_store.as_ref())
-            && let Some(found) = ask_helper(helper, registry).await?
+            && let Some(found) = ask_helper(helper, registry, patience).await?
         {
             return Ok(Some(found));
         }
@@ -159,14 +163,18 @@ impl AuthEntry {
 }
 
 /// Asks `docker-credential-NAME get`, the protocol of docker's credential helpers.
-async fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, PushError> {
+async fn ask_helper(
+    name: &str,
+    registry: &str,
+    patience: Duration,
+) -> Result<Option<Credentials>, PushError> {
     let program = format!("docker-credential-{name}");
     let failed = |problem: String| PushError::Helper { program: program.clone(), problem };
     let mut child = Command::new(&program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(format!("can't be started: {error}; is it installed and on PATH?")))?;
@@ -177,12 +185,16 @@ async fn ask_helper(name: &str, registry: &str) -> Result<Option<Credentials>, P
         // A helper that does not read its input has answered already.
         let _ = stdin.write_all(key.as_bytes()).await;
     }
-    let output = tokio::time::timeout(HELPER_PATIENCE, child.wait_with_output())
+    let output = tokio::time::timeout(patience, child.wait_with_output())
         .await
-        .map_err(|_| failed(format!("did not answer within {} s", HELPER_PATIENCE.as_secs())))?
+        .map_err(|_| failed(format!("did not answer within {} s", patience.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        // By docker's protocol it says why on stdout; some forget that, and say it at the end of much else.
+        let out = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
+        let last = |text: &str| text.trim_end().lines().last().map(str::trim).unwrap_or_default().to_owned();
+        let said = Some(last(&out)).filter(|said| !said.is_empty()).unwrap_or_else(|| last(&err));
         return if said.contains("credentials not found") {
             Ok(None)
         } else {

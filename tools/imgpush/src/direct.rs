@@ -3,19 +3,19 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use image_reference::ImageReference;
 use serde_json::json;
 
 use crate::archive::{
-    AT_ONCE, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, graph, open, root,
-    saved, short, unpack,
+    AT_ONCE, Arriving, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest,
+    graph, of_image, open, root, saved, short, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
 use crate::error::PushError;
-use crate::registry::{Descriptor, MediaType, Repository};
+use crate::registry::{Descriptor, Manifest, MediaType, Repository};
 
 /// A manifest whose layers the registry has, ready to be put under a tag.
 #[derive(Debug)]
@@ -26,8 +26,18 @@ pub struct Ready {
     pub media_type: String,
     /// Its bytes.
     pub body: Bytes,
+    /// The image's id, where that is what the image was asked for by, and not its manifest.
+    pub id: Option<String>,
     /// Bytes of layers that went over the wire.
     pub sent: u64,
+}
+
+impl Ready {
+    /// Whether the registry has the same image there, however it is compressed.
+    pub fn is(&self, there: &Manifest) -> bool {
+        let id = there.config.as_ref().map(|config| &config.digest);
+        self.digest == there.digest || (self.id.is_some() && self.id.as_ref() == id)
+    }
 }
 
 /// Sends what an engine's image needs.
@@ -56,9 +66,9 @@ pub async fn from_engine(
             next = pieces.next().await;
         }
     });
-    let entries = Entry::read(Arriving { receiver, rest: Bytes::new() }, name.clone())?;
+    let entries = Entry::read(Arriving::new(receiver), name.clone())?;
     let unpacked = unpack(entries, &expected, work).await?;
-    finish_saved(unpacked, image, tag, &name, &work.repository).await
+    finish_saved(unpacked, image, tag, &name, work).await
 }
 
 /// Sends what an image in a `docker save` archive needs; `None` is stdin.
@@ -75,7 +85,7 @@ pub async fn from_docker_archive(
     });
     let (input, name) = input(file)?;
     let unpacked = unpack(Entry::read(input, name.clone())?, &expected, work).await?;
-    finish_saved(unpacked, image, tag, &name, &work.repository).await
+    finish_saved(unpacked, image, tag, &name, work).await
 }
 
 /// Sends what an image in an archive of an OCI layout needs; `None` is stdin.
@@ -87,7 +97,7 @@ pub async fn from_oci_archive(
 ) -> Result<Ready, PushError> {
     let (input, name) = input(file)?;
     let unpacked = unpack(Entry::read(input, name.clone())?, &Expected::default(), work).await?;
-    finish_layout(unpacked, image, tag, &name, &work.repository).await
+    finish_layout(unpacked, None, image, tag, &name, work).await
 }
 
 /// Sends what an image in a folder with an OCI layout needs.
@@ -99,7 +109,7 @@ pub async fn from_folder(folder: &Folder, graph: Graph, work: &Work) -> Result<R
 
 /// Sees to it that the registry has a blob; the bytes that it took.
 async fn blob_from_folder(folder: &Folder, blob: &Descriptor, work: &Work) -> Result<u64, PushError> {
-    if work.repository.has_blob(&blob.digest).await? {
+    if work.known.has(&blob.digest, &work.repository).await? {
         return Ok(0);
     }
     let bar = work.progress.layer(&short(&blob.digest), blob.size);
@@ -124,12 +134,12 @@ async fn finish_saved(
     image: &ImageReference,
     tag: &str,
     name: &str,
-    repository: &Repository,
+    work: &Work,
 ) -> Result<Ready, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
     let saved = saved(&unpacked.documents, image, tag, name)?;
     let mut layers = Vec::with_capacity(saved.layers.len());
-    let mut compressed_already = !saved.layers.is_empty();
+    let mut compressed_already = true;
     for (path, diff_id) in saved.layers.iter().zip(&saved.diff_ids) {
         let layer = unpacked.layers.get(path).ok_or_else(|| damaged(format!("there is no {path}")))?;
         match &layer.diff_id {
@@ -143,10 +153,10 @@ async fn finish_saved(
     }
     // The containerd store keeps the manifest that it was given, with the digest that people know.
     if compressed_already && unpacked.documents.contains_key("index.json") {
-        return finish_layout(unpacked, image, tag, name, repository).await;
+        return finish_layout(unpacked, Some(&saved.id), image, tag, name, work).await;
     }
     let config = Descriptor::new(MediaType::DOCKER_CONFIG, saved.config.len() as u64, saved.id.clone());
-    let config_sent = if repository.put_blob(saved.config.clone()).await? { config.size } else { 0 };
+    let config_sent = if work.repository.put_blob(saved.config.clone()).await? { config.size } else { 0 };
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MediaType::DOCKER_MANIFEST,
@@ -158,26 +168,32 @@ async fn finish_saved(
         digest: crate::digest::of(&body),
         media_type: MediaType::DOCKER_MANIFEST.to_owned(),
         body,
+        id: Some(saved.id),
         sent: unpacked.sent + config_sent,
     })
 }
 
-/// Puts what a layout's image needs besides its layers.
+/// Puts what a layout's image needs besides its layers. Of an index whose platforms are not all here the image of the
+/// given id goes alone, as docker does it: an engine has pulled one platform only.
 async fn finish_layout(
     unpacked: Unpacked,
+    id: Option<&str>,
     image: &ImageReference,
     tag: &str,
     name: &str,
-    repository: &Repository,
+    work: &Work,
 ) -> Result<Ready, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
-    let index = unpacked
-        .documents
-        .get("index.json")
-        .ok_or_else(|| damaged("it has no index.json, so it is no OCI layout".to_owned()))?;
-    let root = root(index, image, tag, name)?;
+    let root = root(&unpacked.documents, image, tag, name)?;
     let documents = &unpacked.documents;
-    let graph = graph(&root, name, &|digest| Ok(documents.get(&blob_path(digest)).cloned()))?;
+    let document = by_digest(documents);
+    let graph = match (graph(&root, name, &document), id) {
+        (Err(error), Some(id)) => {
+            let alone = of_image(&root, id, name, &document)?.ok_or(error)?;
+            graph(&alone, name, &document)?
+        }
+        (graph, _) => graph?,
+    };
     let mut sent = unpacked.sent;
     for blob in &graph.blobs {
         let path = blob_path(&blob.digest);
@@ -185,15 +201,17 @@ async fn finish_layout(
             continue;
         }
         match documents.get(&path) {
-            Some(content) if crate::digest::of(content) == blob.digest => {
-                sent += if repository.put_blob(content.clone()).await? { blob.size } else { 0 };
+            Some(content) if crate::digest::of(content) != blob.digest => {
+                return Err(damaged(format!("the content of {path} is not what its digest says")));
             }
-            Some(_) => return Err(damaged(format!("the content of {path} is not what its digest says"))),
-            None if repository.has_blob(&blob.digest).await? => {}
+            _ if work.known.has(&blob.digest, &work.repository).await? => {}
+            Some(content) => {
+                sent += if work.repository.put_blob(content.clone()).await? { blob.size } else { 0 };
+            }
             None => return Err(damaged(format!("there is no {path}"))),
         }
     }
-    put_children(graph, repository, sent).await
+    put_children(graph, &work.repository, sent).await
 }
 
 /// Puts the manifests that an index names; the last one is ready for its tag.
@@ -204,7 +222,7 @@ async fn put_children(mut graph: Graph, repository: &Repository, sent: u64) -> R
     for (child, body) in graph.manifests {
         repository.put_manifest(&child.digest, &child.media_type, body).await?;
     }
-    Ok(Ready { digest: top.digest, media_type: top.media_type, body, sent })
+    Ok(Ready { digest: top.digest, media_type: top.media_type, body, id: None, sent })
 }
 
 fn input(file: Option<&PathBuf>) -> Result<(Box<dyn Read + Send>, String), PushError> {
@@ -218,25 +236,4 @@ fn input(file: Option<&PathBuf>) -> Result<(Box<dyn Read + Send>, String), PushE
     let is_gzip = start == GZIP;
     let whole = Read::chain(io::Cursor::new(start), input);
     Ok((if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) }, name))
-}
-
-/// Bytes that arrive asynchronously, for a reader on a thread.
-struct Arriving {
-    receiver: tokio::sync::mpsc::Receiver<Result<Bytes, PushError>>,
-    rest: Bytes,
-}
-
-impl Read for Arriving {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.rest.is_empty() {
-            match self.receiver.blocking_recv() {
-                None => return Ok(0),
-                Some(Ok(bytes)) => self.rest = bytes,
-                Some(Err(error)) => return Err(io::Error::other(error)),
-            }
-        }
-        let size = buffer.len().min(self.rest.len());
-        self.rest.copy_to_slice(&mut buffer[..size]);
-        Ok(size)
-    }
 }

@@ -49,7 +49,7 @@ pub enum PushError {
     #[error("the engine has no image `{0}`")]
     NoImage(String),
     /// The engine said no, or failed.
-    #[error("the engine could not push `{reference}`: {message}")]
+    #[error("the engine failed with `{reference}`: {message}")]
     Engine {
         /// What was pushed.
         reference: String,
@@ -136,6 +136,12 @@ impl PushError {
         Self::File { path: path.display().to_string(), cause: cause.to_string() }
     }
 
+    /// Whether the engine can be reached, and not by us.
+    pub fn is_about_permission(&self) -> bool {
+        matches!(self, Self::NoEngine(message)
+            if ["ermission denied", "Host key verification failed"].iter().any(|words| message.contains(words)))
+    }
+
     /// Whether one of the two sides could not prove who it is, which no retry mends.
     pub fn is_about_certificates(&self) -> bool {
         let about = matches!(self, Self::Unreachable { message, .. } | Self::NoEngine(message) if message.contains("certificate"));
@@ -163,7 +169,7 @@ impl PushError {
             | Self::NoImage(_)
             | Self::Archive { .. }
             | Self::Mismatch { .. } => FailureKind::Input,
-            _ if self.wants_a_client_certificate() => FailureKind::Auth,
+            _ if self.wants_a_client_certificate() || self.is_about_permission() => FailureKind::Auth,
             _ if self.is_about_certificates() => FailureKind::Refused,
             Self::NoEngine(_)
             | Self::Unreachable { .. }
@@ -187,6 +193,9 @@ impl PushError {
             Self::EngineSettings(_) => {
                 "DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH) or DOCKER_CONTEXT says it"
             }
+            _ if self.is_about_permission() => {
+                "may this user reach it? Its socket's group is docker, mostly; ssh must know the host and have a key"
+            }
             Self::NoEngine(_) => {
                 "is it running, and does DOCKER_HOST (with DOCKER_CERT_PATH for TLS) name it?"
             }
@@ -203,11 +212,21 @@ impl PushError {
             Self::Unreachable { message, .. } if message.contains("certificate") => {
                 "--ca-file FILE or IMGPUSH_CA_FILE names the registry's own CA"
             }
+            Self::Refused { message, .. } if message.contains("413") => {
+                "something in front of the registry limits the size of a request: --chunk-size 8 sends smaller ones"
+            }
             Self::Unreachable { .. } => {
                 "check that the registry is up and reachable from here, then try again"
             }
             Self::Interrupted(_) => "try again: what has arrived whole is not sent again",
             Self::Unconfirmed { .. } => "somebody else may have pushed the same tag meanwhile: try again",
+            Self::Helper { .. } => {
+                "docker's config.json or DOCKER_AUTH_CONFIG names the helper; IMGPUSH_USERNAME and IMGPUSH_PASSWORD do \
+                 without it"
+            }
+            Self::Archive { .. } | Self::Mismatch { .. } => {
+                "is it whole, and what --from says it is? Nothing was put under the tag"
+            }
             _ => return None,
         })
     }

@@ -5,11 +5,15 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::engine::expected_paths;
 use crate::error::PushError;
 use crate::registry::{Descriptor, Manifest, MediaType, Repository};
+
+/// Manifests of one index that are looked at.
+const CHILDREN: usize = 16;
 
 /// Tags that are looked at besides the image's own and `latest`: a tag for each commit is the custom, and images
 /// of two commits share most layers.
@@ -18,9 +22,22 @@ const FURTHER_TAGS: usize = 4;
 /// Earlier images and their layers.
 #[derive(Debug, Default)]
 pub struct Known {
-    by_diff_id: HashMap<String, (Descriptor, String)>,
+    by_diff_id: HashMap<String, Descriptor>,
     by_path: HashMap<String, String>,
-    images: Vec<(Manifest, String)>,
+    /// Blobs of other repositories, each with the path of one that has it.
+    elsewhere: HashMap<String, String>,
+    images: Vec<Image>,
+}
+
+/// An image that the registry has.
+#[derive(Debug)]
+pub struct Image {
+    /// What stands for it there.
+    pub manifest: Manifest,
+    /// The path of its repository.
+    pub path: String,
+    /// Its configuration, if it could be had.
+    pub configuration: Option<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -39,8 +56,10 @@ impl Known {
     pub async fn learn(&mut self, repository: &Repository, images: &[(String, String)]) {
         for (path, tag) in images {
             repository.mount_from(path);
-            if let Ok(Some(manifest)) = repository.manifest_of(path, tag).await {
-                self.add(repository, path, manifest).await;
+            match repository.manifest_of(path, tag).await {
+                Ok(Some(manifest)) => self.add(repository, path, manifest).await,
+                Ok(None) => {}
+                Err(_) => repository.mount_no_more_from(path),
             }
         }
     }
@@ -62,24 +81,53 @@ impl Known {
     }
 
     async fn add(&mut self, repository: &Repository, path: &str, manifest: Manifest) {
-        let Some(config) = &manifest.config else { return };
-        if self.images.iter().any(|(known, from)| known.digest == manifest.digest && from == path) {
+        if self.images.iter().any(|known| known.manifest.digest == manifest.digest && known.path == path) {
             return;
         }
-        if let Ok(Some(config)) = repository.blob(path, &config.digest).await
-            && let Ok(config) = serde_json::from_slice::<Config>(&config)
+        if path != repository.path() {
+            self.has_elsewhere(path, &manifest);
+            for child in manifest.children.iter().take(CHILDREN) {
+                if let Ok(Some(child)) = repository.manifest_of(path, &child.digest).await {
+                    self.has_elsewhere(path, &child);
+                }
+            }
+        }
+        let configuration = match &manifest.config {
+            Some(config) => repository.blob(path, &config.digest).await.ok().flatten(),
+            None => None,
+        };
+        if let Some(config) = &configuration
+            && let Ok(config) = serde_json::from_slice::<Config>(config)
             && config.rootfs.diff_ids.len() == manifest.layers.len()
         {
             self.by_path.extend(expected_paths(&config.rootfs.diff_ids));
-            let layers = manifest.layers.iter().map(|layer| (layer.clone(), path.to_owned()));
-            self.by_diff_id.extend(config.rootfs.diff_ids.into_iter().zip(layers));
+            self.by_diff_id.extend(config.rootfs.diff_ids.into_iter().zip(manifest.layers.iter().cloned()));
         }
-        self.images.push((manifest, path.to_owned()));
+        // An index of another repository names manifests that ours does not have.
+        if manifest.config.is_some() || path == repository.path() {
+            self.images.push(Image { manifest, path: path.to_owned(), configuration });
+        }
     }
 
-    /// The images, each with its repository's path.
-    pub fn images(&self) -> impl Iterator<Item = (&Manifest, &str)> {
-        self.images.iter().map(|(manifest, path)| (manifest, path.as_str()))
+    fn has_elsewhere(&mut self, path: &str, manifest: &Manifest) {
+        let blobs = manifest.config.iter().chain(&manifest.layers).filter(|blob| blob.urls.is_empty());
+        self.elsewhere.extend(blobs.map(|blob| (blob.digest.clone(), path.to_owned())));
+    }
+
+    /// Whether the registry has a blob in this repository, mounted from another one if need be.
+    pub async fn has(&self, digest: &str, repository: &Repository) -> Result<bool, PushError> {
+        if repository.has_blob(digest).await? {
+            return Ok(true);
+        }
+        match self.elsewhere.get(digest) {
+            Some(path) => repository.mount(digest, path).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The images.
+    pub fn images(&self) -> &[Image] {
+        &self.images
     }
 
     /// The diff id of the layer that `docker save` writes under this path.
@@ -87,18 +135,14 @@ impl Known {
         self.by_path.get(path)
     }
 
-    /// Whether everything that an image of the repository `path` needs is in ours now.
-    pub async fn bring(
-        &self,
-        repository: &Repository,
-        manifest: &Manifest,
-        path: &str,
-    ) -> Result<bool, PushError> {
-        if path == repository.path() {
+    /// Whether everything that an image of another repository needs is in ours now.
+    pub async fn bring(&self, repository: &Repository, image: &Image) -> Result<bool, PushError> {
+        if image.path == repository.path() {
             return Ok(true);
         }
+        let manifest = &image.manifest;
         for blob in manifest.config.iter().chain(&manifest.layers).filter(|blob| blob.urls.is_empty()) {
-            if !repository.has_blob(&blob.digest).await? && !repository.mount(&blob.digest, path).await? {
+            if !self.has(&blob.digest, repository).await? {
                 return Ok(false);
             }
         }
@@ -111,13 +155,12 @@ impl Known {
         diff_id: &str,
         repository: &Repository,
     ) -> Result<Option<Descriptor>, PushError> {
-        let Some((layer, path)) = self.by_diff_id.get(diff_id) else { return Ok(None) };
+        let Some(layer) = self.by_diff_id.get(diff_id) else { return Ok(None) };
         let is_gzip = layer.media_type.ends_with("gzip") && layer.urls.is_empty();
         if !is_gzip {
             return Ok(None);
         }
-        let there = repository.has_blob(&layer.digest).await?
-            || (path != repository.path() && repository.mount(&layer.digest, path).await?);
+        let there = self.has(&layer.digest, repository).await?;
         Ok(there.then(|| Descriptor::new(MediaType::DOCKER_LAYER, layer.size, layer.digest.clone())))
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use image_reference::ImageReference;
 use step::Console;
 
-use crate::archive::{Folder, Graph, Saved, Work, documents_of, saved};
+use crate::archive::{Folder, Graph, Saved, Work, by_digest, documents_of, graph, root, saved};
 use crate::direct::{self, Ready};
 use crate::engine::{Engine, EnginePush, LocalImage};
 use crate::error::PushError;
-use crate::layers::Known;
+use crate::layers::{Image, Known};
 use crate::outcome::{Outcome, Pushed};
 use crate::progress::Progress;
 use crate::registry::{Manifest, Repository, TRIES, pause};
@@ -62,7 +62,7 @@ pub struct Options {
 
 /// What is known of an image before anything is read of its layers.
 enum Local {
-    Engine(LocalImage),
+    Engine(Box<LocalImage>),
     Graph(Graph),
     Saved(Saved),
     Unknown,
@@ -73,10 +73,22 @@ impl Local {
         let config = there.config.as_ref().map(|config| &config.digest);
         match self {
             // The classic store names an image by its configuration, the containerd store by its manifest.
-            Self::Engine(image) => config == Some(&image.id) || there.digest == image.id,
+            Self::Engine(image) => {
+                config
+                    .is_some_and(|config| *config == image.id || image.configuration.as_ref() == Some(config))
+                    || there.digest == image.id
+            }
             Self::Graph(graph) => graph.manifests.last().is_some_and(|(top, _)| top.digest == there.digest),
             Self::Saved(saved) => config == Some(&saved.id),
             Self::Unknown => false,
+        }
+    }
+
+    /// Whether a configuration is this image's, where that can't be told from a digest.
+    fn has_configuration(&self, configuration: &[u8]) -> bool {
+        match self {
+            Self::Engine(image) => image.description.as_ref().is_some_and(|told| told.is_of(configuration)),
+            _ => false,
         }
     }
 }
@@ -98,34 +110,33 @@ pub struct Push<'a> {
 impl Push<'_> {
     /// Sees to it that the registry holds the image under its tag.
     pub async fn run(&self) -> Result<Outcome, PushError> {
-        let local = self.look().await?;
+        let mut local = self.look().await?;
         let there = self.repository.manifest(self.tag()).await?;
+        if let Some(there) = &there {
+            self.recognise(&mut local, there).await?;
+        }
         if !matches!(local, Local::Unknown)
             && let Some(clobbers) = self.clobbers(there.as_ref(), |found| local.is(found)).await?
         {
             return Ok(clobbers);
         }
         if let Some(there) = there.as_ref().filter(|there| local.is(there)) {
-            self.console.note(format!("{} is already there", self.reference()));
-            let changed = self.name_also(there).await?;
-            let digest = there.digest.clone();
-            return Ok(Outcome::There(Pushed {
-                reference: self.reference(),
-                digest,
-                changed,
-                engine: None,
-                sent: 0,
-            }));
+            return self.already_there(there, 0).await;
         }
         let mut known = Known::default();
         known.learn(self.repository, &self.options.earlier).await;
         if let Some(outcome) = self.adopt(&known, &local, there.as_ref()).await? {
             return Ok(outcome);
         }
-        if let (Source::Engine(engine), Local::Engine(local)) = (self.source, &local)
-            && let Some((told, sent)) = self.by_engine(engine, local).await?
+        if let (Source::Engine(engine), Local::Engine(image)) = (self.source, &local)
+            && let Some((told, sent)) = self.by_engine(engine, image).await?
         {
-            return self.confirm(told, "daemon", sent).await;
+            // An engine that ends without a word about the digest must have pushed this image all the same.
+            let (pushed, is_it): (_, &dyn Fn(&Manifest) -> bool) = match &told {
+                Some(told) => (told.as_str(), &|found| found.digest == *told),
+                None => ("an image whose digest the engine did not tell", &|found| local.is(found)),
+            };
+            return self.confirm(pushed, is_it, "daemon", sent).await;
         }
         known.learn(self.repository, &self.options.learn_from).await;
         known.learn_here(self.repository, self.tag(), there.as_ref()).await;
@@ -134,6 +145,36 @@ impl Push<'_> {
         }
         let ready = self.send_directly(local, known).await?;
         self.put(ready, there.as_ref()).await
+    }
+
+    /// Finds out whether the configuration of what stands under the tag is that of an image whose id tells nothing of it.
+    async fn recognise(&self, local: &mut Local, there: &Manifest) -> Result<(), PushError> {
+        let is_described = matches!(local, Local::Engine(image) if image.description.is_some());
+        let Some(config) = there.config.as_ref().filter(|_| is_described && !local.is(there)) else {
+            return Ok(());
+        };
+        let Some(content) = self.repository.blob(self.repository.path(), &config.digest).await? else {
+            return Ok(());
+        };
+        if local.has_configuration(&content)
+            && let Local::Engine(image) = local
+        {
+            image.configuration = Some(config.digest.clone());
+        }
+        Ok(())
+    }
+
+    /// The tag holds this image, so that nothing but further tags may be wanting.
+    async fn already_there(&self, there: &Manifest, sent: u64) -> Result<Outcome, PushError> {
+        self.console.note(format!("{} is already there", self.reference()));
+        let changed = self.name_also(there).await?;
+        Ok(Outcome::There(Pushed {
+            reference: self.reference(),
+            digest: there.digest.clone(),
+            changed,
+            engine: (sent > 0).then_some("direct"),
+            sent,
+        }))
     }
 
     fn tag(&self) -> &str {
@@ -147,7 +188,7 @@ impl Push<'_> {
     /// What can be known at once.
     async fn look(&self) -> Result<Local, PushError> {
         Ok(match self.source {
-            Source::Engine(engine) => Local::Engine(engine.image(&self.reference()).await?),
+            Source::Engine(engine) => Local::Engine(Box::new(engine.image(&self.reference()).await?)),
             Source::Folder(folder) => Local::Graph(folder.graph(self.image, self.tag())?),
             Source::DockerArchive(Some(file)) => match documents_of(file)? {
                 Some(documents) => {
@@ -156,7 +197,15 @@ impl Push<'_> {
                 }
                 None => Local::Unknown,
             },
-            Source::DockerArchive(None) | Source::OciArchive(_) => Local::Unknown,
+            Source::OciArchive(Some(file)) => match documents_of(file)? {
+                Some(documents) => {
+                    let name = file.display().to_string();
+                    let root = root(&documents, self.image, self.tag(), &name)?;
+                    Local::Graph(graph(&root, &name, &by_digest(&documents))?)
+                }
+                None => Local::Unknown,
+            },
+            Source::DockerArchive(None) | Source::OciArchive(None) => Local::Unknown,
         })
     }
 
@@ -194,13 +243,22 @@ impl Push<'_> {
         if matches!(self.source, Source::Engine(_)) && self.options.way == Way::Daemon {
             return Ok(None);
         }
-        for (manifest, path) in known.images().filter(|(manifest, _)| local.is(manifest)) {
-            if known.bring(self.repository, manifest, path).await? {
+        let is_it = |image: &&Image| {
+            local.is(&image.manifest)
+                || image
+                    .configuration
+                    .as_ref()
+                    .is_some_and(|configuration| local.has_configuration(configuration))
+        };
+        for image in known.images().iter().filter(is_it) {
+            if known.bring(self.repository, image).await? {
+                let manifest = &image.manifest;
                 self.console.detail(format!("{} has this image under another name", self.repository.path()));
                 let ready = Ready {
                     digest: manifest.digest.clone(),
                     media_type: manifest.media_type.clone(),
                     body: manifest.body.clone(),
+                    id: None,
                     sent: 0,
                 };
                 return Ok(Some(self.put(ready, there).await?));
@@ -215,7 +273,9 @@ impl Push<'_> {
         engine: &Engine,
         local: &LocalImage,
     ) -> Result<Option<(Option<String>, u64)>, PushError> {
-        if self.options.way == Way::Direct || self.options.dry_run {
+        // Older engines can't export an image without layers; there is nothing to compress in it.
+        let direct = self.options.way == Way::Direct && !local.diff_ids.is_empty();
+        if direct || self.options.dry_run {
             return Ok(None);
         }
         let automatic = self.options.way == Way::Auto;
@@ -241,7 +301,7 @@ impl Push<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            self.console.detail(format!("sending directly, not through the engine: {reason}"));
+            self.console.note(format!("sending directly, not through the engine: {reason}"));
             return Ok(None);
         }
     }
@@ -280,7 +340,9 @@ impl Push<'_> {
             let from_stdin = matches!(self.source, Source::DockerArchive(None) | Source::OciArchive(None));
             tries += 1;
             match sent {
-                Err(PushError::Interrupted(reason)) if tries < TRIES && !from_stdin => {
+                Err(PushError::Interrupted(reason) | PushError::NoEngine(reason))
+                    if tries < TRIES && !from_stdin =>
+                {
                     self.console.detail(format!("{reason}; reading it again"));
                     tokio::time::sleep(pause(tries, None)).await;
                 }
@@ -293,34 +355,45 @@ impl Push<'_> {
 
     /// Puts a manifest whose blobs are there under the tag.
     async fn put(&self, ready: Ready, there: Option<&Manifest>) -> Result<Outcome, PushError> {
-        if let Some(clobbers) = self.clobbers(there, |found| found.digest == ready.digest).await? {
+        if let Some(clobbers) = self.clobbers(there, |found| ready.is(found)).await? {
             return Ok(clobbers);
         }
-        let same = there.is_some_and(|there| there.digest == ready.digest);
+        if let Some(there) = there.filter(|there| ready.is(there)) {
+            return self.already_there(there, ready.sent).await;
+        }
         if self.options.dry_run {
             self.console.note(format!("{} would be pushed", self.reference()));
             return Ok(Outcome::There(Pushed {
                 reference: self.reference(),
                 digest: ready.digest,
-                changed: !same,
+                changed: true,
                 engine: Some("direct"),
                 sent: 0,
             }));
         }
-        if !same {
-            self.repository.put_manifest(self.tag(), &ready.media_type, ready.body).await?;
+        match self.repository.put_manifest(self.tag(), &ready.media_type, ready.body.clone()).await {
+            // Another job may have put the same under a tag that can't be moved any more.
+            Err(error @ PushError::Refused { .. }) => {
+                let found = self.repository.manifest(self.tag()).await.ok().flatten();
+                return match found.filter(|found| ready.is(found)) {
+                    Some(found) => self.already_there(&found, ready.sent).await,
+                    None => Err(error),
+                };
+            }
+            put => put?,
         }
-        self.confirm(Some(ready.digest), "direct", ready.sent).await
+        self.confirm(&ready.digest, &|found| found.digest == ready.digest, "direct", ready.sent).await
     }
 
     /// The image once the registry has confirmed it by tag and by digest, under its further tags too.
     async fn confirm(
         &self,
-        told: Option<String>,
+        pushed: &str,
+        is_it: &dyn Fn(&Manifest) -> bool,
         engine: &'static str,
         sent: u64,
     ) -> Result<Outcome, PushError> {
-        let manifest = self.repository.confirmed(self.tag(), told.as_deref()).await?;
+        let manifest = self.repository.confirmed(self.tag(), pushed, is_it).await?;
         self.name_also(&manifest).await?;
         let reference = self.reference();
         self.console.note(format!("{reference} pushed, {} sent ({engine})", indicatif::HumanBytes(sent)));
@@ -341,7 +414,9 @@ impl Push<'_> {
                 continue;
             }
             self.repository.put_manifest(tag, &manifest.media_type, manifest.body.clone()).await?;
-            self.repository.confirmed(tag, Some(&manifest.digest)).await?;
+            self.repository
+                .confirmed(tag, &manifest.digest, &|found| found.digest == manifest.digest)
+                .await?;
         }
         Ok(changed)
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek as _};
 use std::path::{Component, Path};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::unpack::is_json;
@@ -43,9 +44,8 @@ impl Entry {
             .name("archive".to_owned())
             .spawn(move || {
                 let mut archive = tar::Archive::new(input);
-                if let Err(cause) = read_entries(&mut archive, &entries) {
-                    let _ =
-                        entries.blocking_send(Err(PushError::Archive { name, problem: cause.to_string() }));
+                if let Err(cause) = read_entries(&mut archive, &entries, &name) {
+                    let _ = entries.blocking_send(Err(broken(cause, &name)));
                 }
             })
             .map_err(|cause| PushError::Compression(cause.to_string()))?;
@@ -56,6 +56,7 @@ impl Entry {
 fn read_entries(
     archive: &mut tar::Archive<impl Read>,
     entries: &mpsc::Sender<Result<Entry, PushError>>,
+    name: &str,
 ) -> io::Result<()> {
     let mut seen = false;
     for entry in archive.entries()? {
@@ -83,7 +84,13 @@ fn read_entries(
         let mut read = 0;
         loop {
             let mut block = Vec::with_capacity(BLOCK.min(usize::try_from(size - read).unwrap_or(BLOCK)));
-            entry.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+            if let Err(cause) = entry.by_ref().take(BLOCK as u64).read_to_end(&mut block) {
+                // Who reads the entry is told; where nobody does, whoever waits for the next one.
+                if let Err(SendError(Err(unheard))) = blocks.blocking_send(Err(broken(cause, name))) {
+                    let _ = entries.blocking_send(Err(unheard));
+                }
+                return Ok(());
+            }
             if block.is_empty() {
                 break;
             }
@@ -99,6 +106,13 @@ fn read_entries(
     }
     // Only what ends as a tar does is whole; tar itself takes an empty stream for an empty archive.
     if seen { Ok(()) } else { Err(empty()) }
+}
+
+/// Why an archive can't be read on: where it came over a connection, the words of that.
+fn broken(cause: io::Error, name: &str) -> PushError {
+    cause
+        .downcast::<PushError>()
+        .unwrap_or_else(|cause| PushError::Archive { name: name.to_owned(), problem: cause.to_string() })
 }
 
 fn empty() -> io::Error {

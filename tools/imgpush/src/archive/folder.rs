@@ -7,7 +7,8 @@ use futures_util::stream;
 use image_reference::ImageReference;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Graph, blob_path, graph, root};
+use super::graph::root_in;
+use super::{Graph, blob_path, graph};
 use crate::compress::BLOCK;
 use crate::digest;
 use crate::error::PushError;
@@ -23,7 +24,7 @@ impl Folder {
         let name = self.0.display().to_string();
         let index = self.0.join("index.json");
         let index = std::fs::read(&index).map_err(|cause| PushError::file(&index, cause))?;
-        let root = root(&index, image, tag, &name)?;
+        let root = root_in(&index, image, tag, &name)?;
         graph(&root, &name, &|digest| self.document(digest))
     }
 

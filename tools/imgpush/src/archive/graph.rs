@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use image_reference::ImageReference;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::{Documents, blob_path};
 use crate::digest;
 use crate::error::PushError;
 use crate::registry::{Descriptor, MediaType};
@@ -20,15 +21,39 @@ pub struct Graph {
 /// An index or a manifest, whichever it is.
 #[derive(Deserialize)]
 struct Node {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     manifests: Vec<Descriptor>,
     config: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     layers: Vec<Descriptor>,
 }
 
+/// Go writes null for an empty list.
+fn or_none<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Descriptor>, D::Error> {
+    Ok(Option::deserialize(list)?.unwrap_or_default())
+}
+
+/// The entry of an archived layout's `index.json` that a reference means.
+pub fn root(
+    documents: &Documents,
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+) -> Result<Descriptor, PushError> {
+    let index = documents.get("index.json").ok_or_else(|| PushError::Archive {
+        name: name.to_owned(),
+        problem: "it has no index.json, so it is no OCI layout".to_owned(),
+    })?;
+    root_in(index, image, tag, name)
+}
+
 /// The entry of a layout's `index.json` that a reference means: the only one, or the one of its name or tag.
-pub fn root(index: &[u8], image: &ImageReference, tag: &str, name: &str) -> Result<Descriptor, PushError> {
+pub(super) fn root_in(
+    index: &[u8],
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+) -> Result<Descriptor, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
     let node: Node =
         serde_json::from_slice(index).map_err(|cause| damaged(format!("index.json: {cause}")))?;
@@ -58,12 +83,45 @@ pub fn root(index: &[u8], image: &ImageReference, tag: &str, name: &str) -> Resu
     }
 }
 
-/// Follows an entry to everything that it needs. `document` finds a manifest's bytes by digest.
-pub fn graph(
-    root: &Descriptor,
+/// Finds a manifest's bytes by its digest.
+pub type Document<'a> = &'a dyn Fn(&str) -> Result<Option<Bytes>, PushError>;
+
+/// Finds them in an archive.
+pub fn by_digest(documents: &Documents) -> impl Fn(&str) -> Result<Option<Bytes>, PushError> {
+    move |digest| Ok(documents.get(&blob_path(digest)).cloned())
+}
+
+/// The manifest of the image with this id, among those that an entry leads to and that are there.
+pub fn of_image(
+    entry: &Descriptor,
+    id: &str,
     name: &str,
-    document: &dyn Fn(&str) -> Result<Option<Bytes>, PushError>,
-) -> Result<Graph, PushError> {
+    document: Document<'_>,
+) -> Result<Option<Descriptor>, PushError> {
+    let Some(body) = document(&entry.digest)? else { return Ok(None) };
+    let node = node(&body, entry, name)?;
+    if node.config.is_some_and(|config| config.digest == id) {
+        return Ok(Some(entry.clone()));
+    }
+    for child in &node.manifests {
+        if let Some(found) = of_image(child, id, name, document)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// An entry's content, which must be what its digest says.
+fn node(body: &Bytes, entry: &Descriptor, name: &str) -> Result<Node, PushError> {
+    let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
+    if digest::of(body) != entry.digest {
+        return Err(damaged(format!("the content of {} is not what its digest says", entry.digest)));
+    }
+    serde_json::from_slice(body).map_err(|cause| damaged(format!("{}: {cause}", entry.digest)))
+}
+
+/// Follows an entry to everything that it needs.
+pub fn graph(root: &Descriptor, name: &str, document: Document<'_>) -> Result<Graph, PushError> {
     let mut found = Graph::default();
     follow(root, name, document, &mut found, 0)?;
     Ok(found)
@@ -72,7 +130,7 @@ pub fn graph(
 fn follow(
     entry: &Descriptor,
     name: &str,
-    document: &dyn Fn(&str) -> Result<Option<Bytes>, PushError>,
+    document: Document<'_>,
     found: &mut Graph,
     depth: usize,
 ) -> Result<(), PushError> {
@@ -84,11 +142,7 @@ fn follow(
         return Ok(());
     }
     let body = document(&entry.digest)?.ok_or_else(|| damaged(format!("there is no {}", entry.digest)))?;
-    if digest::of(&body) != entry.digest {
-        return Err(damaged(format!("the content of {} is not what its digest says", entry.digest)));
-    }
-    let node: Node =
-        serde_json::from_slice(&body).map_err(|cause| damaged(format!("{}: {cause}", entry.digest)))?;
+    let node = node(&body, entry, name)?;
     if MediaType::is_index(&entry.media_type) || node.config.is_none() {
         for child in &node.manifests {
             follow(child, name, document, found, depth + 1)?;

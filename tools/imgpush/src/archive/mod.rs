@@ -1,14 +1,16 @@
 //! Images in files and streams: what `docker save` writes, OCI image layouts, and archives of them.
 
+mod arriving;
 mod entries;
 mod folder;
 mod graph;
 mod saved;
 mod unpack;
 
+pub use arriving::Arriving;
 pub use entries::{Entry, documents_of, open};
 pub use folder::Folder;
-pub use graph::{Graph, graph, root};
+pub use graph::{Document, Graph, by_digest, graph, of_image, root};
 pub use saved::{Saved, saved};
 pub use unpack::{AT_ONCE, Expected, Unpacked, Work, short, unpack};
 

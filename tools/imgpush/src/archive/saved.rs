@@ -26,8 +26,9 @@ struct Item {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
+    // Go writes null for an empty list.
     #[serde(default)]
-    layers: Vec<String>,
+    layers: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +39,7 @@ struct Config {
 #[derive(Deserialize)]
 struct RootFs {
     #[serde(default)]
-    diff_ids: Vec<String>,
+    diff_ids: Option<Vec<String>>,
 }
 
 /// The image that a reference means: the only one, or the one of its name.
@@ -69,10 +70,10 @@ pub fn saved(
         .clone();
     let parsed: Config =
         serde_json::from_slice(&config).map_err(|cause| damaged(format!("{}: {cause}", item.config)))?;
-    let diff_ids = parsed.rootfs.diff_ids;
-    if diff_ids.len() != item.layers.len() {
-        let problem = format!("{} layers, but {} diff ids", item.layers.len(), diff_ids.len());
-        return Err(damaged(problem));
+    let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
+    let layers = item.layers.clone().unwrap_or_default();
+    if diff_ids.len() != layers.len() {
+        return Err(damaged(format!("{} layers, but {} diff ids", layers.len(), diff_ids.len())));
     }
-    Ok(Saved { id: digest::of(&config), config, diff_ids, layers: item.layers.clone() })
+    Ok(Saved { id: digest::of(&config), config, diff_ids, layers })
 }

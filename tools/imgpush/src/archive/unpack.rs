@@ -1,16 +1,19 @@
 //! The layers of a stream, sent as they go by.
 
 use std::collections::HashMap;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::entries::{Entries, Entry};
-use super::{Documents, GZIP, LARGEST_DOCUMENT, blob_digest};
+use super::{Arriving, Documents, GZIP, LARGEST_DOCUMENT, blob_digest};
 use crate::compress;
+use crate::digest::Hasher;
 use crate::error::PushError;
 use crate::layers::Known;
 use crate::progress::Progress;
@@ -35,7 +38,7 @@ pub struct Work {
     pub repository: Arc<Repository>,
     /// What the registry is known to have.
     pub known: Arc<Known>,
-    /// Whether layers that are not compressed are to be.
+    /// Whether layers that are not compressed are to be, and what layers unpack to is what counts.
     pub compress: bool,
     /// How well: 1 to 12.
     pub level: u8,
@@ -50,7 +53,7 @@ pub struct Work {
 pub struct Layer {
     /// What the manifest says of it.
     pub descriptor: Descriptor,
-    /// The digest of what it unpacks to, unless it was compressed in the archive.
+    /// The digest of what it unpacks to, unless its name in the archive says what it is.
     pub diff_id: Option<String>,
 }
 
@@ -77,16 +80,29 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
     let mut links = Vec::new();
     let mut tasks: JoinSet<Result<(String, Layer, u64), PushError>> = JoinSet::new();
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(entry) = entries.recv().await {
+    loop {
+        // A layer that fails ends the reading: many gigabytes may follow it.
+        let entry = tokio::select! {
+            Some(done) = tasks.join_next() => {
+                keep(done, &mut unpacked)?;
+                continue;
+            }
+            entry = entries.recv() => entry,
+        };
+        let Some(entry) = entry else { break };
         let mut entry = entry?;
         if let Some(target) = entry.link.take() {
             links.push((entry.path, target));
             continue;
         }
         let first = match entry.blocks.recv().await {
-            None => continue,
+            None => Bytes::new(),
             Some(first) => first?,
         };
+        if first.is_empty() {
+            unpacked.documents.insert(entry.path, first);
+            continue;
+        }
         if entry.size <= LARGEST_DOCUMENT && is_json(&first) {
             let mut content = BytesMut::from(first);
             while let Some(block) = entry.blocks.recv().await {
@@ -109,9 +125,6 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
             let (layer, sent) = send(entry, first, diff_id, &work).await?;
             Ok((path, layer, sent))
         });
-        while let Some(done) = tasks.try_join_next() {
-            keep(done, &mut unpacked)?;
-        }
     }
     while let Some(done) = tasks.join_next().await {
         keep(done, &mut unpacked)?;
@@ -131,7 +144,12 @@ pub fn short(digest: &str) -> String {
 
 /// Whether this is how a JSON document begins, and not a tar archive of a file with an odd name.
 pub(super) fn is_json(start: &[u8]) -> bool {
-    matches!(start.first(), Some(b'{' | b'[')) && start.get(257..262) != Some(b"ustar")
+    matches!(start.first(), Some(b'{' | b'[')) && !is_tar(start)
+}
+
+/// Whether this is how a tar archive begins: with the magic of every format but that of 1979.
+fn is_tar(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar")
 }
 
 type Sent = Result<Result<(String, Layer, u64), PushError>, tokio::task::JoinError>;
@@ -151,19 +169,19 @@ async fn send(
     work: &Work,
 ) -> Result<(Layer, u64), PushError> {
     let named = blob_digest(&entry.path);
-    let is_compressed = first.starts_with(&GZIP) || first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let first_is_gzip = first.starts_with(&GZIP);
+    let is_compressed = first_is_gzip || first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let media_type = if first.starts_with(&[0x28, 0xb5]) {
         "application/vnd.oci.image.layer.v1.tar+zstd"
     } else {
         MediaType::DOCKER_LAYER
     };
-    let as_it_is = is_compressed || !work.compress;
+    // What is neither compressed nor a tar archive is no layer to be compressed, but a large document for example.
+    let as_it_is = is_compressed || !work.compress || (named.is_some() && !is_tar(&first));
     let label = expected.as_ref().or(named.as_ref()).unwrap_or(&entry.path).clone();
     let short = short(&label);
-    if as_it_is {
-        if let Some(digest) = &named
-            && work.repository.has_blob(digest).await?
-        {
+    if let Some(digest) = named.as_ref().filter(|_| as_it_is) {
+        if work.known.has(digest, &work.repository).await? {
             work.progress.note(&format!("{short}: already there"));
             let descriptor = Descriptor::new(media_type, entry.size, digest.clone());
             return Ok((Layer { descriptor, diff_id: None }, 0));
@@ -178,9 +196,23 @@ async fn send(
     let rest = entry.blocks;
     let blocks = stream::once(async move { Ok(first) })
         .chain(stream::unfold(rest, |mut rest| async move { rest.recv().await.map(|block| (block, rest)) }));
-    let counted = blocks.inspect(move |block| {
-        if let Ok(block) = block {
+    let (to_unpack, digest) = if first_is_gzip && named.is_none() {
+        let (sender, digest) = unpacked_digest();
+        (Some(sender), Some(digest))
+    } else {
+        (None, None)
+    };
+    let counted = blocks.then(move |block| {
+        if let Ok(block) = &block {
             bar.add(block.len() as u64);
+        }
+        let to_unpack = to_unpack.clone();
+        async move {
+            if let (Some(to_unpack), Ok(block)) = (to_unpack, &block) {
+                // Where it can't be unpacked any further, its digest will tell.
+                let _ = to_unpack.send(Ok(block.clone())).await;
+            }
+            block
         }
     });
     let pieces: Pieces<'_> = if as_it_is {
@@ -197,6 +229,30 @@ async fn send(
         let problem = format!("its content has the digest {content}, not {stated}");
         return Err(PushError::Archive { name: entry.path, problem });
     }
+    let diff_id = match digest {
+        Some(digest) => Some(digest.await.map_err(io::Error::other).flatten().map_err(|cause| {
+            let problem = format!("it can't be unpacked: {cause}");
+            PushError::Archive { name: entry.path.clone(), problem }
+        })?),
+        None => (!is_compressed).then_some(content),
+    };
     let descriptor = Descriptor::new(media_type, uploaded.size, uploaded.digest);
-    Ok((Layer { descriptor, diff_id: (!is_compressed).then_some(content) }, uploaded.sent))
+    Ok((Layer { descriptor, diff_id }, uploaded.sent))
+}
+
+/// Unpacks what is sent there, and tells the digest of that.
+fn unpacked_digest() -> (mpsc::Sender<Result<Bytes, PushError>>, JoinHandle<io::Result<String>>) {
+    let (sender, receiver) = mpsc::channel(2);
+    let unpacked = tokio::task::spawn_blocking(move || {
+        let mut unpacked = MultiGzDecoder::new(Arriving::new(receiver));
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match unpacked.read(&mut buffer)? {
+                0 => return Ok(hasher.finish()),
+                size => hasher.update(&buffer[..size]),
+            }
+        }
+    });
+    (sender, unpacked)
 }

@@ -14,12 +14,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
+use super::ssh;
 use crate::digest;
 use crate::error::PushError;
 
 /// Seconds that the engine may take to begin an answer. An engine writes a whole export to its disk before the
 /// first byte, so this is long.
-const PATIENCE: u64 = 1800;
+pub(super) const PATIENCE: u64 = 1800;
 
 /// What decides where the engine is.
 #[derive(Debug, Clone, Default)]
@@ -73,21 +74,27 @@ impl Settings {
         if let Some(socket) = host.strip_prefix("unix://") {
             return Docker::connect_with_unix(socket, PATIENCE, API_DEFAULT_VERSION).map_err(failed);
         }
+        if host.starts_with("ssh://") {
+            return ssh::connect(host);
+        }
         if !["tcp://", "http://", "https://"].iter().any(|scheme| host.starts_with(scheme)) {
-            let problem = format!("{host}: only unix:// and tcp:// are understood");
+            let problem = format!("{host}: only unix://, tcp:// and ssh:// are understood");
             return Err(PushError::EngineSettings(problem));
         }
         match certificates {
             Some(folder) => {
                 let file = |name: &str| folder.join(name);
                 let (key, certificate, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
-                if let Some(missing) = [&key, &certificate, &ca].into_iter().find(|file| !file.exists()) {
+                // As docker has it: an engine may not ask who we are.
+                let identity = (key.exists() || certificate.exists()).then_some((&certificate, &key));
+                let needed = identity.into_iter().flat_map(|(certificate, key)| [certificate, key]);
+                if let Some(missing) = needed.chain([&ca]).find(|file| !file.exists()) {
                     return Err(PushError::EngineSettings(format!(
                         "{host} wants TLS, and there is no {}",
                         missing.display()
                     )));
                 }
-                let connector = tls_connector(&ca, &certificate, &key)?;
+                let connector = tls_connector(&ca, identity)?;
                 let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
                 let address = host.replacen("tcp://", "https://", 1);
                 let send = move |request: BollardRequest| {
@@ -131,22 +138,24 @@ impl Settings {
 /// TLS that trusts `ca.pem` alone, as docker's does; bollard's own trusts the system's CAs too.
 fn tls_connector(
     ca: &Path,
-    certificate: &Path,
-    key: &Path,
+    identity: Option<(&PathBuf, &PathBuf)>,
 ) -> Result<HttpsConnector<HttpConnector>, PushError> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_file_iter(ca).map_err(|cause| PushError::file(ca, cause))? {
         let authority = authority.map_err(|cause| PushError::file(ca, cause))?;
         roots.add(authority).map_err(|cause| PushError::file(ca, cause))?;
     }
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|cause| PushError::file(certificate, cause))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| PushError::file(key, cause))?;
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, secret)
-        .map_err(|cause| PushError::Tls(cause.to_string()))?;
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = match identity {
+        Some((certificate, key)) => {
+            let chain = CertificateDer::pem_file_iter(certificate)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|cause| PushError::file(certificate, cause))?;
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| PushError::file(key, cause))?;
+            config.with_client_auth_cert(chain, secret).map_err(|cause| PushError::Tls(cause.to_string()))?
+        }
+        None => config.with_no_client_auth(),
+    };
     // OpenSSL in front of an engine refuses resumed sessions of clients with certificates, unless it is set up for them.
     config.resumption = Resumption::disabled();
     Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build())

@@ -1,9 +1,12 @@
 //! The container engine that holds the image.
 
+mod description;
 mod endpoint;
 mod legacy_ids;
+mod ssh;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
@@ -19,6 +22,7 @@ use crate::error::PushError;
 use crate::progress::{Layer, Progress};
 use crate::registry::{TRIES, pause};
 
+pub use description::Description;
 pub use endpoint::Settings;
 
 /// A connection to the engine.
@@ -35,6 +39,10 @@ pub struct LocalImage {
     pub diff_ids: Vec<String>,
     /// Its layers' bytes, uncompressed.
     pub size: u64,
+    /// What its configuration says, where the id does not name that: in the containerd store.
+    pub description: Option<Description>,
+    /// The digest of its configuration, where it was found out.
+    pub configuration: Option<String>,
 }
 
 /// How the engine's own push ended.
@@ -56,16 +64,25 @@ pub enum EnginePush {
 
 impl Engine {
     /// Connects as the docker client does. An engine beside a CI job may still be starting, so it gets some seconds.
-    pub async fn connect(settings: &Settings, console: &Console) -> Result<Self, PushError> {
+    pub async fn connect(
+        settings: &Settings,
+        patience: Duration,
+        console: &Console,
+    ) -> Result<Self, PushError> {
         let mut tries = 0;
         loop {
             let (docker, address) = settings.connect()?;
-            let error = match docker.with_request_modifier(url_safe_authorization).negotiate_version().await {
-                Ok(docker) => return Ok(Self { docker }),
-                Err(error) => PushError::NoEngine(format!("{address}: {}", chain(&error))),
+            let docker = docker.with_request_modifier(url_safe_authorization);
+            let error = match tokio::time::timeout(patience, docker.negotiate_version()).await {
+                Ok(Ok(docker)) => return Ok(Self { docker }),
+                Ok(Err(error)) => PushError::NoEngine(format!("{address}: {}", chain(&error))),
+                Err(_) => {
+                    let seconds = patience.as_secs();
+                    return Err(PushError::NoEngine(format!("{address} says nothing for {seconds} s")));
+                }
             };
             tries += 1;
-            if tries == TRIES || error.is_about_certificates() {
+            if tries == TRIES || error.is_about_certificates() || error.is_about_permission() {
                 return Err(error);
             }
             console.detail(format!("{error}; trying again"));
@@ -87,6 +104,8 @@ impl Engine {
             Err(error) => return Err(no_engine(&error)),
         };
         Ok(LocalImage {
+            configuration: None,
+            description: image.descriptor.is_some().then(|| Description::of(&image)),
             id: image.id.ok_or_else(|| PushError::NoImage(reference.to_owned()))?,
             diff_ids: image.root_fs.and_then(|root| root.layers).unwrap_or_default(),
             size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
@@ -96,10 +115,17 @@ impl Engine {
     /// The image as `docker save` writes it.
     pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, PushError>> + Send + use<> {
         let docker = self.docker.clone();
-        let reference = reference.to_owned();
-        futures_util::stream::once(async move { docker.export_image(&reference).boxed() })
-            .flatten()
-            .map(|bytes| bytes.map_err(|error| PushError::NoEngine(error.to_string())))
+        let (reference, named) = (reference.to_owned(), reference.to_owned());
+        futures_util::stream::once(async move { docker.export_image(&reference).boxed() }).flatten().map(
+            move |bytes| {
+                bytes.map_err(|error| match error {
+                    EngineError::DockerResponseServerError { message, .. } => {
+                        PushError::Engine { reference: named.clone(), message, transient: false }
+                    }
+                    error => no_engine(&error),
+                })
+            },
+        )
     }
 
     /// Lets the engine push, as long as it does not send more than `most` bytes of layers (uncompressed).

@@ -82,13 +82,16 @@ impl Repository {
         if self.reach.dry_run {
             return Ok(false);
         }
-        match self.begin(Some((digest, from))).await? {
-            Begun::Mounted => Ok(true),
-            Begun::At(unwanted) => {
+        match self.begin(Some((digest, from))).await {
+            Ok(Begun::Mounted) => Ok(true),
+            Ok(Begun::At(unwanted)) => {
                 // The upload that the registry began instead is not used; not every registry lets it be ended.
                 let _ = self.request(Ask::new(Method::DELETE, unwanted)).await;
                 Ok(false)
             }
+            // Who may not read there may still write here; if not, the upload will be refused too.
+            Err(PushError::Unauthorized { .. } | PushError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -99,6 +102,7 @@ impl Repository {
             url.query_pairs_mut().append_pair("mount", digest).append_pair("from", from);
         }
         let answer = self.request(Ask::new(Method::POST, url.clone())).await?;
+        self.learn_least_chunk(answer.headers());
         match answer.status() {
             StatusCode::CREATED if mount.is_some() => Ok(Begun::Mounted),
             StatusCode::ACCEPTED => Ok(Begun::At(self.location(&url, answer.headers())?)),

@@ -47,19 +47,22 @@ pub struct Manifest {
     pub config: Option<Descriptor>,
     /// The layers, lowest first.
     pub layers: Vec<Descriptor>,
+    /// The manifests that an index names.
+    pub children: Vec<Descriptor>,
     /// The bytes themselves, to be put under another tag.
     pub body: bytes::Bytes,
     /// What kind of manifest it is.
     pub media_type: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct Body {
     media_type: Option<String>,
     config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
+    // docker writes null for an image without layers.
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
 }
 
 impl Repository {
@@ -89,12 +92,16 @@ impl Repository {
                     let digest = digest::of(&body);
                     let is_asked_for = !digest::is_digest(name) || name == digest;
                     if is_asked_for && told.as_deref().is_none_or(|told| told == digest) {
-                        let parsed: Option<Body> = serde_json::from_slice(&body).ok();
-                        let (stated, config, layers) = parsed.map_or((None, None, Vec::new()), |body| {
-                            (body.media_type, body.config, body.layers)
-                        });
-                        let media_type = stated.or(content_type).unwrap_or_default();
-                        return Ok(Some(Manifest { digest, config, layers, body, media_type }));
+                        let parsed: Body = serde_json::from_slice(&body).unwrap_or_default();
+                        let media_type = parsed.media_type.or(content_type).unwrap_or_default();
+                        return Ok(Some(Manifest {
+                            digest,
+                            config: parsed.config,
+                            layers: parsed.layers.unwrap_or_default(),
+                            children: parsed.manifests.unwrap_or_default(),
+                            body,
+                            media_type,
+                        }));
                     }
                     "the manifest is not what its digest says"
                 }
@@ -125,15 +132,20 @@ impl Repository {
         Err(self.refused(&format!("putting the manifest `{name}`"), answer).await)
     }
 
-    /// What the registry holds under a tag, after it was asked for that digest too. It must be the digest that
-    /// was told; a registry of several machines is given a moment to agree with itself.
-    pub async fn confirmed(&self, tag: &str, told: Option<&str>) -> Result<Manifest, PushError> {
+    /// What the registry holds under a tag, after it was asked for that digest too. It must be what was pushed; a
+    /// registry of several machines is given a moment to agree with itself.
+    pub async fn confirmed(
+        &self,
+        tag: &str,
+        pushed: &str,
+        is_it: &dyn Fn(&Manifest) -> bool,
+    ) -> Result<Manifest, PushError> {
         const MOMENTS: u32 = 4;
         let mut tries = 0;
         loop {
             let by_tag = self.manifest(tag).await?;
             let found = by_tag.as_ref().map_or("nothing", |manifest| &manifest.digest).to_owned();
-            if let Some(manifest) = by_tag.filter(|manifest| told.is_none_or(|told| told == manifest.digest))
+            if let Some(manifest) = by_tag.filter(|found| is_it(found))
                 && self.manifest(&manifest.digest).await?.is_some()
             {
                 return Ok(manifest);
@@ -142,7 +154,7 @@ impl Repository {
             if tries == MOMENTS {
                 return Err(PushError::Unconfirmed {
                     reference: format!("{}/{}:{tag}", self.registry, self.path),
-                    pushed: told.unwrap_or("an unknown digest").to_owned(),
+                    pushed: pushed.to_owned(),
                     found,
                 });
             }

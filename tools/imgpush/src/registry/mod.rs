@@ -8,6 +8,7 @@ mod tls;
 mod upload;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -49,6 +50,8 @@ pub struct Repository {
     reach: Reach,
     credentials: Option<Credentials>,
     access: Mutex<Access>,
+    /// Bytes that a request of an upload in chunks must have at least, but the last one.
+    least_chunk: AtomicUsize,
 }
 
 /// What the registry wants of us, and what we have for it.
@@ -112,6 +115,7 @@ impl Repository {
             reach,
             credentials,
             access: Mutex::default(),
+            least_chunk: AtomicUsize::new(0),
         })
     }
 
@@ -134,6 +138,20 @@ impl Repository {
         }
     }
 
+    /// Asks for it no more: a token server may refuse all of a request for a part of it.
+    pub fn mount_no_more_from(&self, path: &str) {
+        let mut access = lock(&self.access);
+        access.sources.retain(|source| source != path);
+        access.authorization = None;
+    }
+
+    /// How large a chunk must be, as some registries say when an upload begins (OCI distribution specification,
+    /// "Pushing a blob in chunks").
+    fn learn_least_chunk(&self, headers: &HeaderMap) {
+        let least = headers.get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        self.least_chunk.store(least.unwrap_or(0), Ordering::Relaxed);
+    }
+
     fn url(&self, of: &str, rest: &str) -> Result<Url, PushError> {
         lock(&self.base)
             .join(&format!("/v2/{of}/{rest}"))
@@ -146,6 +164,7 @@ impl Repository {
             .get(LOCATION)
             .and_then(|location| location.to_str().ok())
             .and_then(|location| from.join(location).ok())
+            .map(|location| as_safe_as(from, location))
             .ok_or_else(|| self.protocol("an answer without a Location"))
     }
 
@@ -273,6 +292,8 @@ impl Repository {
         scopes.extend(lock(&self.access).sources.iter().map(|path| format!("repository:{path}:pull")));
         let mut tries = 0;
         loop {
+            let from = step::without_credentials(realm.as_str());
+            self.console.debug(format!("a token for {} from {from}", scopes.join(" ")));
             let request = match &self.credentials {
                 Some(credentials) if credentials.is_identity_token => {
                     let scope = scopes.join(" ");
@@ -405,6 +426,16 @@ impl Repository {
     }
 }
 
+/// A registry that does not know that something in front of it speaks TLS sends clients to plain HTTP of the same host.
+fn as_safe_as(from: &Url, mut location: Url) -> Url {
+    let is_same = location.host() == from.host() && location.port() == from.port();
+    if is_same && from.scheme() == "https" && location.scheme() == "http" {
+        // Between these two it can't fail.
+        let _ = location.set_scheme("https");
+    }
+    location
+}
+
 /// A lock that a panicking thread held is as good as any: its data are replaced as a whole.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -445,4 +476,22 @@ fn streamed(pieces: tokio::sync::mpsc::Receiver<bytes::Bytes>) -> Body {
         Some((Ok::<_, std::convert::Infallible>(piece), pieces))
     });
     Body::wrap_stream(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_behind_tls_does_not_send_us_to_plain_http() {
+        let to = |from: &str, to: &str| {
+            as_safe_as(&Url::parse(from).unwrap(), Url::parse(to).unwrap()).to_string()
+        };
+        assert_eq!(to("https://a.test/v2/", "http://a.test/v2/x?y=z"), "https://a.test/v2/x?y=z");
+        assert_eq!(to("https://a.test:5000/v2/", "http://a.test:5000/x"), "https://a.test:5000/x");
+        for other in ["http://b.test/x", "http://a.test:8080/x", "https://b.test/x"] {
+            assert_eq!(to("https://a.test/v2/", other), other);
+        }
+        assert_eq!(to("http://a.test/v2/", "http://a.test/x"), "http://a.test/x");
+    }
 }

@@ -45,6 +45,10 @@ impl Trust {
             certificates.extend(bundle);
         }
         let mut builder = client();
+        // No proxy's loopback is this machine's; Go's and so docker's clients leave it out too.
+        if is_loopback(registry) {
+            builder = builder.no_proxy();
+        }
         if !certificates.is_empty() {
             builder = builder.tls_certs_merge(certificates);
         } else if client().build().is_err() {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -224,7 +225,7 @@ impl Repository {
         let start = *offset;
         let mut end = u64::MAX;
         if let Some(chunk) = self.reach.chunk_size {
-            let chunk = chunk as u64;
+            let chunk = (chunk.max(self.least_chunk.load(Ordering::Relaxed)) as u64).min(KEPT);
             while !made.ended && made.size < start + chunk {
                 made.more().await?;
             }

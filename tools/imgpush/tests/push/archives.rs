@@ -5,8 +5,8 @@ use std::io::Read as _;
 use imgpush::digest;
 use serde_json::json;
 
-use crate::images::{archive, layer, layout, saved, saved_classically, tar};
-use crate::server::Server;
+use crate::images::{archive, layer, layout, saved, saved_classically, saved_compressed, tar};
+use crate::server::{Kind, Server};
 use crate::{Desk, Ran};
 
 #[test]
@@ -113,6 +113,116 @@ fn an_index_goes_with_all_its_platforms_from_a_folder_and_a_stream() {
     let mut command = desk.command(&["--from", "oci-archive:-", &other]);
     let ran = Ran::from(command.write_stdin(archive(&desk.path("oci"))).output().unwrap()).ended(0);
     assert_eq!(ran.digest(), stated);
+}
+
+#[test]
+fn an_index_goes_to_a_second_repository_without_its_layers() {
+    let (server, desk) = (Server::new(), Desk::new());
+    layout(&desk.path("oci"), &[layer("base", 5_000_000), layer("app", 3000)]);
+    desk.write("oci.tar", archive(&desk.path("oci")));
+    let reference = |path: &str| format!("{}/{path}", server.host);
+    let sent = |ran: &Ran, number: usize| ran.json()["images"][number]["bytesSent"].as_u64().unwrap();
+    let ran =
+        desk.run(&["--from", "oci:oci", "-o", "json", &reference("app:v1"), &reference("other:v1")]).ended(0);
+    assert!(sent(&ran, 0) > 5_000_000);
+    assert_eq!((sent(&ran, 1), &ran.json()["images"][1]["changed"]), (0, &json!(true)));
+    let learn = reference("app:v1");
+    for from in ["oci:oci", "oci-archive:oci.tar"] {
+        let third = reference(&format!("{}:v1", from.replace([':', '.'], "-")));
+        let ran = desk.run(&["--from", from, "-o", "json", "--learn-from", &learn, &third]).ended(0);
+        assert_eq!(sent(&ran, 0), 0, "{from}");
+    }
+    // An archive in a file is asked for as a folder is.
+    server.state().requests.clear();
+    desk.run(&["--from", "oci-archive:oci.tar", &reference("app:v1")]).ended(0);
+    assert_eq!(server.state().requests, ["GET /v2/app/manifests/v1"]);
+}
+
+#[test]
+fn layers_that_are_had_elsewhere_stay_there_and_an_image_may_have_none() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let reference = format!("{}/app:v1", server.host);
+    let oci = desk.path("oci");
+    let stated = layout(&oci, &[layer("base", 9000), layer("app", 10)]);
+    let foreign = digest::of(&layer("base", 9000));
+    // The manifest says where the layer is, and the folder does not have it.
+    let index = std::fs::read_to_string(oci.join("blobs/sha256").join(&stated[7..])).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let first = index["manifests"][0]["digest"].as_str().unwrap();
+    let manifest = std::fs::read_to_string(oci.join("blobs/sha256").join(&first[7..])).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    manifest["layers"][0]["urls"] = json!(["https://elsewhere.test/base"]);
+    manifest["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.nondistributable.v1.tar");
+    let body = manifest.to_string();
+    let told = digest::of(body.as_bytes());
+    std::fs::write(oci.join("blobs/sha256").join(&told[7..]), &body).unwrap();
+    std::fs::remove_file(oci.join("blobs/sha256").join(&foreign[7..])).unwrap();
+    let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": told, "size": body.len()});
+    std::fs::write(oci.join("index.json"), json!({"manifests": [entry]}).to_string()).unwrap();
+    assert_eq!(desk.run(&["--from", "oci:oci", &reference]).ended(0).digest(), told);
+    assert!(!server.state().blobs.contains_key(&foreign));
+    let mut command = desk.command(&["--from", "oci-archive:-", &reference.replace("v1", "v2")]);
+    assert_eq!(Ran::from(command.write_stdin(archive(&oci)).output().unwrap()).ended(0).digest(), told);
+
+    for (name, image) in [("new", saved(&[], "none")), ("old", saved_classically(&[], "none"))] {
+        desk.write("none.tar", image);
+        let reference = format!("{}/none:{name}", server.host);
+        desk.run(&["--from", "docker-archive:none.tar", &reference]).ended(0);
+        assert_eq!(server.manifest("none", name).unwrap()["layers"], json!([]));
+    }
+}
+
+#[test]
+fn layers_that_come_compressed_are_checked_by_what_they_unpack_to() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let layers = [layer("base", 3_000_000), layer("app", 3000)];
+    desk.write("good.tar", saved_compressed(&layers, &layers));
+    desk.write("bad.tar", saved_compressed(&layers, &[layers[0].clone(), layer("evil", 3000)]));
+    let mut cut = saved_compressed(&layers, &layers);
+    let end = cut.windows(2).position(|two| two == [0x1f, 0x8b]).unwrap() + 900_000;
+    cut[end] ^= 0x55;
+    desk.write("cut.tar", cut);
+    let push = |name: &str| {
+        let reference = format!("{}/app:{name}", server.host);
+        desk.run(&["--from", &format!("docker-archive:{name}.tar"), &reference])
+    };
+    let ran = push("bad").ended(2);
+    assert!(ran.stderr.contains("is not the layer that the configuration names"), "{}", ran.stderr);
+    let ran = push("cut").ended(2);
+    assert!(
+        ran.stderr.contains("can't be unpacked") || ran.stderr.contains("is not the layer"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!((server.manifest("app", "bad"), server.manifest("app", "cut")), (None, None));
+    push("good").ended(0);
+    let stored = server.manifest("app", "good").unwrap();
+    assert_eq!(stored["layers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_same_image_under_another_manifest_is_there_already() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let image = saved(&[layer("base", 3000)], "one");
+    let reference = format!("{}/app:v1", server.host);
+    let push = || {
+        let mut command = desk.command(&["--from", "docker-archive:-", "--no-clobber", &reference]);
+        Ran::from(command.write_stdin(image.clone()).output().unwrap()).ended(0).digest().to_owned()
+    };
+    push();
+    // As another program would have put it.
+    let mut manifest = server.manifest("app", "v1").unwrap();
+    manifest["annotations"] = json!({"by": "another program"});
+    let put = server.put("app", "v1", manifest.to_string());
+    assert_eq!(push(), put);
+    assert_eq!(server.manifest("app", "v1"), Some(manifest));
+    // Where another job has put it meanwhile, under a tag that can't be moved.
+    let (server, desk) = (Server::new(), Desk::new());
+    desk.write("a.tar", &image);
+    let reference = format!("{}/app:v1", server.host);
+    let words = ["--from", "docker-archive:a.tar", &reference];
+    server.fails("PUT", "/manifests/v1", 1, Kind::DoneAndRefused(409));
+    desk.run(&words).ended(0);
 }
 
 #[test]

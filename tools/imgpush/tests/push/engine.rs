@@ -1,5 +1,8 @@
 //! An engine, as far as its API decides what imgpush does.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use imgpush::digest;
@@ -34,6 +37,22 @@ fn engine(push: &'static str, pushes: &Arc<Mutex<Vec<String>>>) -> String {
             }
         })
     })
+}
+
+/// What an engine answers to a request without a body.
+fn through(host: &str, request: &Request) -> Answer {
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "{} {} HTTP/1.1\r\nHost: engine\r\n\r\n", request.method, request.path).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        reader.read_line(&mut head).unwrap();
+    }
+    let length = head.split("Content-Length: ").nth(1).unwrap().lines().next().unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer::new(status).header("Content-Type", "application/json").body(body)
 }
 
 fn run(desk: &Desk, host: &str, arguments: &[&str]) -> Ran {
@@ -78,6 +97,110 @@ fn an_error_in_the_engines_stream_is_an_error() {
 }
 
 #[test]
+fn an_engine_that_tells_no_digest_is_not_taken_at_its_word() {
+    let (server, desk, pushes) = (Server::new(), Desk::new(), Arc::default());
+    let host = engine("{\"status\":\"Pushed\"}\r\n", &pushes);
+    let reference = format!("{}/app:v1", server.host);
+    // An older image stands under the tag, which is not what was pushed.
+    server.put(
+        "app",
+        "v1",
+        json!({"config": {"mediaType": "x", "size": 1, "digest": digest::of(b"old")}}).to_string(),
+    );
+    let ran = run(&desk, &host, &["--engine", "daemon", &reference]).ended(75);
+    assert!(ran.stderr.contains("whose digest the engine did not tell"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn an_export_that_breaks_off_is_read_again() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let host = engine("", &Arc::default());
+    let right = run(&desk, &host, &["--engine", "direct", &format!("{}/app:v1", server.host)]).ended(0);
+    // A front that cuts the first exports short.
+    let cuts = Arc::new(AtomicUsize::new(0));
+    let (left, upstream) = (Arc::clone(&cuts), host);
+    let front = listen(move |request: &Request, _| {
+        let mut answer = through(&upstream, request);
+        if request.path.ends_with("/get") && left.load(Ordering::SeqCst) > 0 {
+            left.fetch_sub(1, Ordering::SeqCst);
+            let length = answer.body.len().to_string();
+            answer = answer.header("Content-Length", length);
+            answer.body.truncate(2000);
+        }
+        Some(answer)
+    });
+    for (number, cut) in [(2, 2), (3, 99)] {
+        cuts.store(cut, Ordering::SeqCst);
+        let reference = format!("{}/app{number}:v1", server.host);
+        let ran = run(&desk, &front, &["--engine", "direct", &reference]);
+        if cut == 2 {
+            assert_eq!(ran.ended(0).digest(), right.digest());
+        } else {
+            let ran = ran.ended(75);
+            assert!(ran.stdout.is_empty() && ran.stderr.contains("hint: "), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_engine_is_where_dockers_context_says() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let host = engine("", &Arc::default());
+    let folder = desk.path(".docker/contexts/meta").join(&digest::of(b"far")[7..]);
+    let file = folder.strip_prefix(desk.home.path()).unwrap().join("meta.json");
+    let context = json!({"Name": "far", "Endpoints": {"docker": {"Host": format!("tcp://{host}")}}});
+    desk.write(file.to_str().unwrap(), context.to_string());
+    let push = |variables: &[(&str, &str)]| {
+        let reference = format!("{}/app:v1", server.host);
+        let mut command = desk.command(&["--engine", "direct", &reference]);
+        Ran::from(command.envs(variables.iter().copied()).output().unwrap())
+    };
+    push(&[("DOCKER_CONTEXT", "far")]).ended(0);
+    push(&[("DOCKER_CONTEXT", "far"), ("DOCKER_HOST", "tcp://127.0.0.1:1")]).ended(75);
+    desk.write(".docker/config.json", r#"{"currentContext": "far"}"#);
+    push(&[]).ended(0);
+    push(&[("DOCKER_CONTEXT", "default"), ("DOCKER_HOST", &format!("tcp://{host}"))]).ended(0);
+}
+
+#[test]
+fn an_engine_behind_ssh_is_reached_as_docker_reaches_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (server, desk) = (Server::new(), Desk::new());
+    let host = engine("", &Arc::default());
+    let (address, port) = host.split_once(':').unwrap();
+    let path = format!("{}:/usr/bin:/bin", desk.path("bin").display());
+    let push = |script: &str| {
+        desk.write("bin/ssh", format!("#!/bin/bash\necho \"$@\" >>\"$HOME/asked\"\n{script}\n"));
+        let file = desk.path("bin/ssh");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let reference = format!("{}/app:v1", server.host);
+        let mut command = desk.command(&["--engine", "direct", &reference]);
+        command.env("PATH", &path).env("DOCKER_HOST", "ssh://ci@far.test:2222");
+        Ran::from(command.output().unwrap())
+    };
+    // In the place of ssh, and of docker on the other machine.
+    push(&format!("exec 3<>/dev/tcp/{address}/{port} 4<&0; cat <&4 >&3 & cat <&3")).ended(0);
+    let asked = std::fs::read_to_string(desk.path("asked")).unwrap();
+    let call = "-T -o ConnectTimeout=30 -l ci -p 2222 -- far.test docker system dial-stdio";
+    assert!(asked.lines().count() > 2 && asked.lines().all(|line| line == call), "{asked}");
+    let ran = push("echo 'Host key verification failed.' >&2; exit 255").ended(77);
+    assert!(ran.stderr.contains("Host key verification failed.") && ran.stderr.contains("hint: "));
+    let ran =
+        push("echo 'ssh: connect to host far.test port 22: Connection timed out' >&2; exit 255").ended(75);
+    assert!(ran.stderr.contains("Connection timed out"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_engine_that_says_nothing_is_not_waited_for_forever() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = silent.local_addr().unwrap().to_string();
+    let ran = run(&desk, &host, &["--timeout", "2", &format!("{}/app:v1", server.host)]).ended(75);
+    assert!(ran.stderr.contains("says nothing for 2 s"), "{}", ran.stderr);
+}
+
+#[test]
 fn what_was_pushed_before_a_failure_is_told() {
     let (server, desk, pushes) = (Server::new(), Desk::new(), Arc::default());
     let host = engine("{\"errorDetail\":{\"message\":\"no\"},\"error\":\"no\"}\r\n", &pushes);
@@ -97,7 +220,7 @@ fn an_engine_that_is_not_there_is_named() {
     for (variable, value, words, status) in [
         ("DOCKER_HOST", "tcp://127.0.0.1:1", "127.0.0.1:1", 75),
         ("DOCKER_HOST", "tcp://engine.test:2376", "DOCKER_TLS_VERIFY is not set", 2),
-        ("DOCKER_HOST", "ssh://engine.test", "only unix:// and tcp://", 2),
+        ("DOCKER_HOST", "npipe://engine", "only unix://, tcp:// and ssh://", 2),
         ("DOCKER_CONTEXT", "far", "no docker context `far`", 2),
     ] {
         let ran = Ran::from(desk.command(&["a.test/b:1"]).env(variable, value).output().unwrap());

@@ -6,19 +6,27 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::images::{layer, saved};
-use crate::server::{Kind, Server};
+use crate::server::{Kind, Login, Server, USER};
 use crate::{Desk, Ran};
 
 /// Each kind of request of a push, by method and a part of its path.
-const REQUESTS: [(&str, &str); 8] = [
-    ("GET", "/manifests/v1"),
-    ("GET", "/manifests/sha256:"),
+const REQUESTS: [(&str, &str); 14] = [
+    ("GET", "/token"),
+    ("GET", "/app/manifests/v1"),
+    ("GET", "/app/manifests/sha256:"),
     ("HEAD", "/blobs/"),
     ("POST", "/blobs/uploads/"),
     ("PATCH", "/blobs/uploads/"),
     ("PUT", "/blobs/uploads/"),
-    ("PUT", "/manifests/"),
+    ("PUT", "/app/manifests/"),
+    // What is learnt of other images: of this repository, and of another one from which layers are mounted.
     ("GET", "/tags/list"),
+    ("GET", "/app/manifests/v0"),
+    ("GET", "/app/blobs/"),
+    ("GET", "/other/manifests/v1"),
+    ("GET", "/other/blobs/"),
+    // Where an upload stands that broke off.
+    ("GET", "/blobs/uploads/"),
 ];
 
 /// With a layer that is sent while it is made, since it does not fit into one request.
@@ -27,10 +35,15 @@ static LARGE: LazyLock<Vec<u8>> =
 
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| saved(&[layer("app", 3000)], "one"));
 
-fn push_of(image: &[u8], server: &Server, desk: &Desk, more: &[&str]) -> Ran {
-    let reference = format!("{}/app:v1", server.host);
+fn push_to(path: &str, image: &[u8], server: &Server, desk: &Desk, more: &[&str]) -> Ran {
+    let reference = format!("{}/{path}", server.host);
     let mut command = desk.command(&[&["--from", "docker-archive:-", &reference], more].concat());
+    command.env("IMGPUSH_USERNAME", USER.0).env("IMGPUSH_PASSWORD", USER.1);
     Ran::from(command.write_stdin(image).output().unwrap())
+}
+
+fn push_of(image: &[u8], server: &Server, desk: &Desk, more: &[&str]) -> Ran {
+    push_to("app:v1", image, server, desk, more)
 }
 
 fn push(server: &Server, desk: &Desk, more: &[&str]) -> Ran {
@@ -38,8 +51,27 @@ fn push(server: &Server, desk: &Desk, more: &[&str]) -> Ran {
 }
 
 /// The image that makes such requests.
-fn image(method: &str) -> &'static [u8] {
-    if method == "PATCH" { &LARGE } else { &SMALL }
+fn image(method: &str, path: &str) -> &'static [u8] {
+    if method == "PATCH" || (method == "GET" && path == "/blobs/uploads/") { &LARGE } else { &SMALL }
+}
+
+/// A registry with a token server, and other images in two repositories.
+fn server(desk: &Desk) -> Server {
+    let server = Server::new();
+    server.state().login = Login::Token(Duration::from_mins(5));
+    let other = saved(&[layer("old", 3000)], "zero");
+    for path in ["app:v0", "other:v1"] {
+        push_to(path, &other, &server, desk, &[]).ended(0);
+    }
+    server
+}
+
+/// Goes wrong like this. What is asked of a broken upload is asked only after it broke.
+fn set(server: &Server, method: &'static str, path: &'static str, times: usize, kind: &Kind) {
+    server.fails(method, path, times, kind.clone());
+    if method == "GET" && path == "/blobs/uploads/" {
+        server.fails("PATCH", path, 1, Kind::Break(1_500_000));
+    }
 }
 
 #[test]
@@ -47,6 +79,8 @@ fn every_fault_at_every_request_is_survived_from_a_stream() {
     let desk = Desk::new();
     let faults = [
         (2, Kind::Status(503, "")),
+        (1, Kind::Truncate),
+        (1, Kind::WrongDigest),
         (2, Kind::Status(429, "Retry-After: 0")),
         (1, Kind::Status(502, "Content-Type: text/html")),
         (1, Kind::Break(0)),
@@ -58,12 +92,17 @@ fn every_fault_at_every_request_is_survived_from_a_stream() {
         for (method, path) in REQUESTS {
             let (desk, faults) = (&desk, &faults);
             scope.spawn(move || {
-                let image = image(method);
+                let image = image(method, path);
                 let right = push_of(image, &Server::new(), desk, &[]).ended(0).digest().to_owned();
+                let redirects = |kind: &Kind| matches!(kind, Kind::Redirect);
                 for (number, (times, kind)) in faults.iter().enumerate() {
-                    let server = Server::new();
-                    server.fails(method, path, *times, kind.clone());
-                    let ran = push_of(image, &server, desk, &["-vv"]);
+                    if path == "/token" && redirects(kind) {
+                        continue;
+                    }
+                    let server = server(desk);
+                    set(&server, method, path, *times, kind);
+                    let learn = format!("{}/other:v1", server.host);
+                    let ran = push_of(image, &server, desk, &["-vv", "--learn-from", &learn]);
                     let place = format!("fault {number} at {method} {path}");
                     assert_eq!(ran.status, Some(0), "{place}: {}", ran.stderr);
                     assert_eq!(ran.digest(), right, "{place}");
@@ -98,9 +137,11 @@ fn silence_is_waited_for_and_then_asked_again() {
         for (method, path) in REQUESTS {
             let desk = &desk;
             scope.spawn(move || {
-                let server = Server::new();
-                server.fails(method, path, 1, Kind::Stall);
-                push_of(image(method), &server, desk, &["--timeout", "2"]).ended(0);
+                let server = server(desk);
+                set(&server, method, path, 1, &Kind::Stall);
+                let learn = format!("{}/other:v1", server.host);
+                push_of(image(method, path), &server, desk, &["--timeout", "2", "--learn-from", &learn])
+                    .ended(0);
             });
         }
     });
@@ -114,8 +155,10 @@ fn what_a_retry_cannot_mend_ends_at_once_and_what_it_may_mend_ends_in_75() {
         ("PUT", "/manifests/", 409, 2, "refused app"),
         ("POST", "/blobs/uploads/", 405, 2, "beginning an upload"),
         ("POST", "/blobs/uploads/", 507, 2, "507"),
-        ("PATCH", "/blobs/uploads/", 413, 2, "sending a layer"),
-        ("POST", "/blobs/uploads/", 403, 77, "a request without credentials"),
+        ("PATCH", "/blobs/uploads/", 413, 2, "--chunk-size"),
+        ("POST", "/blobs/uploads/", 403, 77, "the user robot (from IMGPUSH_USERNAME)"),
+        ("PATCH", "/blobs/uploads/", 507, 2, "507"),
+        ("PATCH", "/blobs/uploads/", 416, 75, "416"),
         ("GET", "/manifests/v1", 401, 77, "IMGPUSH_USERNAME"),
         ("PUT", "/manifests/", 503, 75, "503"),
         ("POST", "/blobs/uploads/", 429, 75, "429"),
@@ -127,7 +170,7 @@ fn what_a_retry_cannot_mend_ends_at_once_and_what_it_may_mend_ends_in_75() {
                 let server = Server::new();
                 server.fails(method, path, 99, Kind::Status(status, ""));
                 let begun = Instant::now();
-                let ran = push_of(image(method), &server, desk, &[]).ended(exit);
+                let ran = push_of(image(method, path), &server, desk, &[]).ended(exit);
                 assert!(ran.stderr.contains(words), "{}", ran.stderr);
                 assert!(ran.stderr.contains("error: ") && ran.stdout.is_empty());
                 assert!(begun.elapsed() < Duration::from_mins(1));

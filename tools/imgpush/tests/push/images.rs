@@ -56,6 +56,22 @@ pub(crate) fn saved(layers: &[Vec<u8>], note: &str) -> Vec<u8> {
     tar(&files)
 }
 
+/// What crane and jib write: layers in gzip, whose names say nothing. They should be those of the configuration.
+pub(crate) fn saved_compressed(configured: &[Vec<u8>], layers: &[Vec<u8>]) -> Vec<u8> {
+    let config = config(configured, "compressed");
+    let mut files = vec![("config.json".to_owned(), config)];
+    let mut paths = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, layer).unwrap();
+        paths.push(format!("{number}.tar.gz"));
+        files.push((paths[number].clone(), gzip.finish().unwrap()));
+    }
+    let list = json!([{"Config": "config.json", "RepoTags": ["app:v1"], "Layers": paths}]);
+    files.push(("manifest.json".to_owned(), list.to_string().into_bytes()));
+    tar(&files)
+}
+
 /// What `docker save` wrote before: a folder a layer, of names that say nothing, and a link for a repeated layer.
 pub(crate) fn saved_classically(layers: &[Vec<u8>], note: &str) -> Vec<u8> {
     let config = config(layers, note);

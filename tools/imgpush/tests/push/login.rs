@@ -109,12 +109,74 @@ fn helpers_are_asked_and_named_where_they_fail() {
     assert!(ran.stderr.contains("docker-credential-test can't be started"), "{}", ran.stderr);
     for (script, exit, words) in [
         ("echo 'no such vault' && exit 1".to_owned(), 77, "docker-credential-test failed: no such vault"),
+        ("echo 'log in again' >&2 && exit 1".to_owned(), 77, "docker-credential-test failed: log in again"),
+        ("echo 'not JSON'".to_owned(), 77, "docker-credential-test did not answer with JSON"),
+        ("exec sleep 60".to_owned(), 77, "docker-credential-test did not answer within 2 s"),
         (format!("echo '{{\"Username\": \"{}\", \"Secret\": \"{}\"}}'", USER.0, USER.1), 0, "pushed"),
     ] {
         desk.write("bin/docker-credential-test", format!("#!/bin/sh\n{script}\n"));
         let file = desk.path("bin/docker-credential-test");
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let variables = [&variables[..], &[("IMGPUSH_TIMEOUT", "2")]].concat();
         let ran = push(&desk, &reference, &variables).ended(exit);
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
+        assert!(exit == 0 || ran.stderr.contains("hint: "), "{}", ran.stderr);
     }
+    // A helper that knows nobody leaves it to the registry.
+    desk.write(
+        "bin/docker-credential-test",
+        "#!/bin/sh\necho 'credentials not found in native keychain'; exit 1\n",
+    );
+    server.state().login = Login::Nobody;
+    push(&desk, &reference, &variables).ended(0);
+}
+
+#[test]
+fn a_repository_that_may_not_be_read_teaches_nothing_and_harms_nothing() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, LARGE);
+    let user = [("IMGPUSH_USERNAME", USER.0), ("IMGPUSH_PASSWORD", USER.1)];
+    let hidden = format!("{}/hidden:v1", server.host);
+    push(&desk, &hidden, &user).ended(0);
+    server.state().login = Login::Token(Duration::from_mins(5));
+    // Some token servers refuse all for a part of it, some leave that part out, and then the registry refuses the mount.
+    for (number, refuses_all) in [(1, true), (2, false)] {
+        server.state().hidden = Some(("hidden".to_owned(), refuses_all));
+        let learnt = [user[0], user[1], ("IMGPUSH_LEARN_FROM", &hidden)];
+        push(&desk, &format!("{}/app{number}:v1", server.host), &learnt).ended(0);
+    }
+}
+
+#[test]
+fn a_mount_that_the_registry_does_not_make_is_an_upload() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, LARGE);
+    let first = format!("{}/app:v1", server.host);
+    push(&desk, &first, &[]).ended(0);
+    for status in [202, 403, 404] {
+        server.state().mounts = Some(status);
+        server.state().requests.clear();
+        push(&desk, &format!("{}/app{status}:v1", server.host), &[("IMGPUSH_LEARN_FROM", &first)]).ended(0);
+        assert_eq!(server.requests("PATCH").len(), 1, "{status}");
+        // The uploads that were begun instead are ended, where some were.
+        assert_eq!(server.requests("DELETE").is_empty(), status != 202, "{status}");
+        assert!(server.state().uploads.is_empty());
+    }
+}
+
+#[test]
+fn http_is_for_this_machine_unless_it_is_asked_for_and_proxies_are_for_others() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    let proxy = format!("http://{}", server.host);
+    let proxies = [("HTTP_PROXY", proxy.as_str()), ("HTTPS_PROXY", &proxy), ("IMGPUSH_TIMEOUT", "5")];
+    let plain = [&proxies[..], &[("IMGPUSH_PLAIN_HTTP", "1")]].concat();
+    // The server stands in for a proxy, and so for every registry that is reached through it.
+    push(&desk, "registry.test/app:v1", &plain).ended(0);
+    assert!(server.manifest("app", "v1").is_some());
+    server.state().requests.clear();
+    push(&desk, "registry.test/other:v1", &proxies).ended(75);
+    assert!(server.state().requests.iter().all(|line| line == "CONNECT registry.test:443"));
+    let nowhere = [("HTTP_PROXY", "http://127.0.0.1:1"), ("HTTPS_PROXY", "http://127.0.0.1:1")];
+    push(&desk, &format!("{}/app:v2", server.host), &nowhere).ended(0);
 }

@@ -6,6 +6,7 @@ mod engine;
 mod faults;
 mod images;
 mod login;
+mod progress;
 mod server;
 
 use std::path::PathBuf;

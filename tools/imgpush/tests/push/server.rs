@@ -49,6 +49,8 @@ pub(crate) enum Kind {
     Break(usize),
     /// The request is done, and the connection ends instead of an answer.
     Lose,
+    /// The request is done, and answered as if it were refused.
+    DoneAndRefused(u16),
     /// No answer.
     Stall,
     /// Half of the answer's body.
@@ -89,6 +91,10 @@ pub(crate) struct State {
     pub(crate) faults: Vec<Fault>,
     pub(crate) login: Login,
     pub(crate) requests: Vec<String>,
+    /// What a mount is answered, instead of being made; 202 begins an upload.
+    pub(crate) mounts: Option<u16>,
+    /// A repository that nobody may read, and whether the token server refuses all that is asked for with it.
+    pub(crate) hidden: Option<(String, bool)>,
     /// Each token with its scopes and its end.
     pub(crate) tokens: HashMap<String, (Vec<String>, Instant)>,
     count: usize,
@@ -123,6 +129,16 @@ impl Server {
     pub(crate) fn manifest(&self, repository: &str, tag: &str) -> Option<serde_json::Value> {
         let key = (repository.to_owned(), tag.to_owned());
         self.state().manifests.get(&key).map(|(_, body)| serde_json::from_slice(body).unwrap())
+    }
+
+    /// Puts a manifest there in another way; its digest.
+    pub(crate) fn put(&self, repository: &str, tag: &str, body: String) -> String {
+        let digest = digest::of(body.as_bytes());
+        let stored = ("application/vnd.docker.distribution.manifest.v2+json".to_owned(), body.into_bytes());
+        for name in [tag, &digest] {
+            self.state().manifests.insert((repository.to_owned(), name.to_owned()), stored.clone());
+        }
+        digest
     }
 
     /// The requests of a method.
@@ -170,6 +186,8 @@ fn head(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     };
     let mut words = start.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    // A client that takes this server for a proxy names the host too.
+    let target = target.strip_prefix("http://registry.test").unwrap_or(&target).to_owned();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
     let mut headers = HashMap::new();
@@ -255,6 +273,10 @@ fn answered(state: &Mutex<State>, request: &Request, stream: &TcpStream) -> Opti
         Some(Kind::Lose) => {
             normal();
             None
+        }
+        Some(Kind::DoneAndRefused(status)) => {
+            normal();
+            Some(Answer::new(status))
         }
         Some(Kind::Stall) => {
             // Until the client gives up.
@@ -354,7 +376,14 @@ impl State {
         self.count += 1;
         let token = format!("token-{}", self.count);
         let scopes = form.get("scope").or(request.query.get("scope")).cloned().unwrap_or_default();
-        let scopes = scopes.split(' ').map(ToOwned::to_owned).collect();
+        let mut scopes: Vec<String> = scopes.split(' ').map(ToOwned::to_owned).collect();
+        if let Some((hidden, refuses_all)) = &self.hidden {
+            let asked = scopes.len();
+            scopes.retain(|scope| !scope.starts_with(&format!("repository:{hidden}:")));
+            if *refuses_all && scopes.len() < asked {
+                return Answer::new(403);
+            }
+        }
         self.tokens.insert(token.clone(), (scopes, Instant::now() + life));
         let answer = serde_json::json!({"token": token, "expires_in": life.as_secs()});
         Answer::new(200).body(answer.to_string())
@@ -364,7 +393,11 @@ impl State {
         let place = |id: &str| format!("/v2/{repository}/blobs/uploads/{id}");
         match request.method.as_str() {
             "POST" => {
-                if let (Some(digest), Some(from)) = (request.query.get("mount"), request.query.get("from"))
+                let mount = (request.query.get("mount"), request.query.get("from"));
+                if let ((Some(_), _), Some(status)) = (mount, self.mounts.filter(|status| *status != 202)) {
+                    return Answer::new(status);
+                }
+                if let ((Some(digest), Some(from)), None) = (mount, self.mounts)
                     && self.linked.contains(&(from.clone(), digest.clone()))
                 {
                     self.linked.insert((repository.to_owned(), digest.clone()));
@@ -406,7 +439,9 @@ impl State {
             let manifest: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
             let named = |key: &str| manifest[key].as_array().cloned().unwrap_or_default();
             let has = |digest: &str| self.linked.contains(&(repository.to_owned(), digest.to_owned()));
-            let blobs = named("layers").into_iter().chain(Some(manifest["config"].clone()));
+            let is_elsewhere = |blob: &serde_json::Value| blob["urls"].is_array();
+            let layers = named("layers").into_iter().filter(|layer| !is_elsewhere(layer));
+            let blobs = layers.chain(Some(manifest["config"].clone()));
             let missing = blobs
                 .filter_map(|blob| blob["digest"].as_str().map(ToOwned::to_owned))
                 .find(|digest| !has(digest));
