@@ -3,6 +3,7 @@
 //! Both begin with a fan-out table, which tells where the ids with a certain first byte are; then a few reads find an id's
 //! place among them (gitformat-pack(5), "pack-*.idx files" and "multi-pack-index (MIDX) files have the following format").
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -115,8 +116,12 @@ impl Ids {
             let middle = low.midpoint(high);
             let one = &mut entries[..self.length];
             self.file.read_exact_at(one, self.first + middle * self.stride).map_err(cut_off)?;
-            // The id in the middle may be a neighbour, so it stays.
-            if *one <= *id { low = middle } else { high = middle + 1 }
+            // The one in the middle may be a neighbour, so it stays; so do both beside the id itself.
+            match (*one).cmp(id) {
+                Ordering::Less => low = middle,
+                Ordering::Greater => high = middle + 1,
+                Ordering::Equal => (low, high) = (low.max(middle.saturating_sub(1)), high.min(middle + 2)),
+            }
         }
         let stride = usize::try_from(self.stride).unwrap_or(usize::MAX);
         let many = usize::try_from(high - low).unwrap_or_default();
@@ -161,4 +166,51 @@ fn too_short() -> io::Error {
 
 fn cut_off(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::UnexpectedEof { too_short() } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_those_next_to_an_id() {
+        // So many with the same first byte that they are not read at once.
+        let mut ids: Vec<[u8; 20]> = (0..3_000_u32)
+            .map(|number| {
+                let mut id = [0; 20];
+                id[0] = 7;
+                id[1..5].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+                id
+            })
+            .collect();
+        ids.sort_unstable();
+        let mut bytes = SECOND_VERSION.to_vec();
+        for byte in 0..=u8::MAX {
+            let count: u32 = if byte < 7 { 0 } else { 3_000 };
+            bytes.extend(count.to_be_bytes());
+        }
+        bytes.extend(ids.iter().flatten());
+        bytes.resize(bytes.len() + 8 * ids.len() + 40, 0);
+        let home = hermetic::Home::new();
+        let file = home.path().join("pack.idx");
+        std::fs::write(&file, bytes).unwrap();
+        let index = Ids::of_pack(&file, 20).unwrap();
+        let met = |id: &[u8]| {
+            let mut met = Vec::new();
+            index.neighbours(id, |other| met.push(other.to_vec())).unwrap();
+            met
+        };
+        for (at, id) in ids.iter().enumerate() {
+            let expected = &ids[at.saturating_sub(1)..ids.len().min(at + 2)];
+            assert_eq!(met(id), expected, "{at}");
+            // One that is not there lies between two.
+            let mut after = *id;
+            after[19] = 1;
+            let met = met(&after);
+            for beside in &ids[at..ids.len().min(at + 2)] {
+                assert!(met.iter().any(|met| met == beside), "{at}");
+            }
+        }
+        assert!(met(&[6; 20]).is_empty());
+    }
 }
