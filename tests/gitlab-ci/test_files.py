@@ -39,8 +39,8 @@ class Files(unittest.TestCase):
     def test_environments_are_deployed_to_when_somebody_says_so(self) -> None:
         (example,) = (text for text in examples(ROOT / "ci" / "README.md") if "environment: prd" in text)
         jobs = self.desk.jobs(example)
-        self.assertEqual((jobs["deploy-dev"]["when"], jobs["deploy-dev"]["allow_failure"]), ("on_success", False))
-        for name in ("deploy-stg", "deploy-prd"):
+        self.assertEqual((jobs["deploy_dev"]["when"], jobs["deploy_dev"]["allow_failure"]), ("on_success", False))
+        for name in ("deploy_stg", "deploy_prd"):
             self.assertEqual((jobs[name]["when"], jobs[name]["allow_failure"]), ("manual", True))
 
     def test_every_input_is_described_and_typed(self) -> None:

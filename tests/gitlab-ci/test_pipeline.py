@@ -16,7 +16,7 @@ from project import APPLICATION, MANIFESTS, Project, Run, scoped
 from services import ROOT, Service
 from world import APPLICATION_FILES
 
-JOBS = {"build", "test", "gate", "pages", "push", "deploy-dev"}
+JOBS = {"build", "test", "gate", "pages", "push", "deploy_dev"}
 MANIFEST = "manifests/deployment.yml"
 # Answers as GitLab does.
 GITLAB = Service("git-ssh")
@@ -58,7 +58,7 @@ class Pipeline(unittest.TestCase):
         self.assertEqual(self.run_.variable("push", "IMAGE"), f"{self.project.image}:{self.tag}@{digest}")
 
     def test_the_forge_has_the_request_with_that_image(self) -> None:
-        url = self.run_.variable("deploy-dev", "MR_URL")
+        url = self.run_.variable("deploy_dev", "MR_URL")
         request = self.project.request(url)
         self.assertEqual((request["base"]["ref"], request["title"]), ("demo", f"dev: hello-python {self.tag}"))
         self.assertIn(f"image: {self.run_.variable('push', 'IMAGE')} #", self.project.requested(url, MANIFEST))
@@ -71,9 +71,9 @@ class Pipeline(unittest.TestCase):
         report = (self.artifacts / "test" / "coverage.xml").read_text()
         self.assertRegex(report, r"<source>/\S+/hello-python/app</source>")
         self.assertTrue((self.artifacts / "pages" / "public" / "index.html").exists())
-        annotations = json.loads((self.artifacts / "deploy-dev" / "annotations.json").read_text())
+        annotations = json.loads((self.artifacts / "deploy_dev" / "annotations.json").read_text())
         link = annotations["merge request"][0]["external_link"]
-        self.assertEqual(link["url"], self.run_.variable("deploy-dev", "MR_URL"))
+        self.assertEqual(link["url"], self.run_.variable("deploy_dev", "MR_URL"))
 
     def test_no_secret_is_printed(self) -> None:
         for secret in (self.project.registry.password, self.project.forge.bot.key.read_text().splitlines()[1]):
@@ -81,11 +81,11 @@ class Pipeline(unittest.TestCase):
 
     def test_the_last_jobs_again_change_nothing(self) -> None:
         before = len(self.project.forge.merge_requests(MANIFESTS, "all"))
-        again = self.project.run(self.pipeline, "push", "deploy-dev")
-        self.assertEqual(again.passed(), {"push", "deploy-dev"}, again.text[-3000:])
+        again = self.project.run(self.pipeline, "push", "deploy_dev")
+        self.assertEqual(again.passed(), {"push", "deploy_dev"}, again.text[-3000:])
         # With an SSH key alone Gitea does not tell where a request is that was open already.
-        self.assertIn(again.variable("deploy-dev", "MR_URL"), ("", self.run_.variable("deploy-dev", "MR_URL")))
-        annotations = self.project.app.folder / ".gitlab-ci-local" / "artifacts" / "deploy-dev" / "annotations.json"
+        self.assertIn(again.variable("deploy_dev", "MR_URL"), ("", self.run_.variable("deploy_dev", "MR_URL")))
+        annotations = self.project.app.folder / ".gitlab-ci-local" / "artifacts" / "deploy_dev" / "annotations.json"
         self.assertIsInstance(json.loads(annotations.read_text()), dict)
         self.assertEqual(len(self.project.forge.merge_requests(MANIFESTS, "all")), before)
 
@@ -93,11 +93,11 @@ class Pipeline(unittest.TestCase):
         elsewhere = self.project.manifests_url.replace(MANIFESTS, "team/nowhere")
         places = scoped(**{"*": elsewhere, "stg": self.project.manifests_url})
         run = self.project.run(
-            example("environment: stg", "environment: prd"), "deploy-stg", "deploy-prd", MANIFESTS=places
+            example("environment: stg", "environment: prd"), "deploy_stg", "deploy_prd", MANIFESTS=places
         )
-        self.assertEqual(run.passed(), {"deploy-stg"}, run.text[-3000:])
-        self.assertEqual(run.failed_without_harm(), {"deploy-prd"}, run.text[-3000:])
-        request = self.project.request(run.variable("deploy-stg", "MR_URL"))
+        self.assertEqual(run.passed(), {"deploy_stg"}, run.text[-3000:])
+        self.assertEqual(run.failed_without_harm(), {"deploy_prd"}, run.text[-3000:])
+        request = self.project.request(run.variable("deploy_stg", "MR_URL"))
         self.assertEqual((request["base"]["ref"], request["title"]), ("stg", f"stg: hello-python {self.tag}"))
 
     def test_a_project_access_token_instead_of_a_key(self) -> None:
@@ -110,7 +110,7 @@ class Pipeline(unittest.TestCase):
         ]
         self.project.manifests.git(*with_token, "push", "-q", "--force", url, "HEAD:main", "HEAD:refs/heads/demo")
         run = self.project.run(
-            *(self.pipeline, "deploy-dev"),
+            *(self.pipeline, "deploy_dev"),
             MANIFESTS=url,
             GITLAB_TOKEN=gitlab["GITLAB_API_TOKEN"],
             # What a job would trust by the runner's configuration.
@@ -118,14 +118,14 @@ class Pipeline(unittest.TestCase):
             SSH_PRIVATE_KEY="",
             SSH_KNOWN_HOSTS="",
         )
-        self.assertEqual(run.passed(), {"deploy-dev"}, run.text[-3000:])
+        self.assertEqual(run.passed(), {"deploy_dev"}, run.text[-3000:])
         (request,) = (
             one
             for one in json.loads(GITLAB.call("requests", "gitlab-ci/manifests"))
             if one["source_branch"] == f"argocd/{self.tag}-dev"
         )
         self.assertEqual((request["target_branch"], request["title"]), ("demo", f"dev: hello-python {self.tag}"))
-        self.assertTrue(run.variable("deploy-dev", "MR_URL").endswith(f"/-/merge_requests/{request['iid']}"))
+        self.assertTrue(run.variable("deploy_dev", "MR_URL").endswith(f"/-/merge_requests/{request['iid']}"))
         self.assertNotIn(gitlab["GITLAB_API_TOKEN"], run.text)
 
     def test_one_file_alone_with_a_job_of_the_project_s_own(self) -> None:
@@ -134,8 +134,8 @@ class Pipeline(unittest.TestCase):
         git("add", "ci")
         self.addCleanup(git, "rm", "-rqf", "ci")
         run = self.project.run(example("local: /ci/deploy.yml", "docker_build:"))
-        self.assertEqual(run.passed(), {"docker_build", "deploy-dev"}, run.text[-3000:])
-        manifest = self.project.requested(run.variable("deploy-dev", "MR_URL"), MANIFEST)
+        self.assertEqual(run.passed(), {"docker_build", "deploy_dev"}, run.text[-3000:])
+        manifest = self.project.requested(run.variable("deploy_dev", "MR_URL"), MANIFEST)
         self.assertIn(f"image: registry.test/team/app:{self.commit[:8]} #", manifest)
 
     def test_a_failing_gate_stops_it(self) -> None:
@@ -146,7 +146,7 @@ class Pipeline(unittest.TestCase):
         }
         given = "".join(f"      {name}: {value}\n" for name, value in inputs.items())
         pipeline = f"{self.pipeline.rstrip()}\n    inputs:\n{given}"
-        stopped = self.project.run(pipeline, "test", "gate", "push", "deploy-dev")
+        stopped = self.project.run(pipeline, "test", "gate", "push", "deploy_dev")
         self.assertNotEqual(stopped.status, 0)
         self.assertEqual((stopped.passed(), stopped.failed()), ({"test"}, {"gate"}), stopped.text[-3000:])
         self.assertRegex(stopped.text, r"gate +finished in .* FAIL 1")
