@@ -12,7 +12,6 @@ use clap::{Args, Subcommand};
 use step::{ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Talk};
 
 use crate::health;
-use crate::manifest::Identity;
 use crate::report;
 use crate::source::{Reading, Release, read_files};
 use once::Once;
@@ -113,8 +112,8 @@ impl Program for Cli {
 fn print_health(options: &HealthOf, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
     let release = Release { name: "release", namespace: "default" };
     for manifest in read_files(&options.file, Reading { release, keys: None })? {
-        let status = health::of(&manifest.object);
-        report::health(&mut io.out, format, &Identity::of(&manifest.object), &status)?;
+        let status = health::of(&manifest.object.open());
+        report::health(&mut io.out, format, &manifest.identity, &status)?;
     }
     Ok(ExitStatus::Done)
 }

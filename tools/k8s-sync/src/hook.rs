@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::error::SyncError;
-use crate::manifest::{Manifest, annotation};
+use crate::manifest::annotation;
 use crate::order::Phase;
 
 /// The label of hooks; they are no members of the ApplySet, so that nothing prunes them.
@@ -35,8 +35,7 @@ pub fn is_hook(object: &Value) -> bool {
 }
 
 /// The phases in which a hook runs, which may be none; `None` where the object is no hook.
-pub fn phases(manifest: &Manifest) -> Result<Option<Vec<Phase>>, SyncError> {
-    let object = &manifest.object;
+pub fn phases(object: &Value, place: &str) -> Result<Option<Vec<Phase>>, SyncError> {
     if !is_hook(object) {
         return Ok(None);
     }
@@ -51,7 +50,7 @@ pub fn phases(manifest: &Manifest) -> Result<Option<Vec<Phase>>, SyncError> {
             "Skip" | "PreDelete" | "PostDelete" => continue,
             _ => {
                 let problem = format!("no hook of Argo CD's: {word}");
-                return Err(SyncError::Manifest { place: manifest.place.clone(), problem });
+                return Err(SyncError::Manifest { place: place.to_owned(), problem });
             }
         });
     }
@@ -103,13 +102,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn hook(annotations: &Value) -> Manifest {
-        Manifest { object: json!({"metadata": {"annotations": annotations}}), place: "f".into() }
+    fn hook(annotations: &Value) -> Value {
+        json!({"metadata": {"annotations": annotations}})
     }
 
     #[test]
     fn argos_words_win_over_helms() {
-        let phases = |annotations: Value| phases(&hook(&annotations)).unwrap();
+        let phases = |annotations: Value| phases(&hook(&annotations), "f").unwrap();
         assert_eq!(phases(json!({})), None);
         assert_eq!(
             phases(json!({HOOK: "PostSync, PreSync,PreSync"})),
@@ -121,14 +120,14 @@ mod tests {
         for passed_over in [json!({HOOK: "Skip"}), json!({HOOK: "PostDelete"}), json!({HELM_HOOK: "test"})] {
             assert_eq!(phases(passed_over), Some(vec![]));
         }
-        assert!(super::phases(&hook(&json!({HOOK: "Presync"}))).is_err());
+        assert!(super::phases(&hook(&json!({HOOK: "Presync"})), "f").is_err());
     }
 
     #[test]
     fn a_hook_is_made_anew_unless_it_says_otherwise() {
         let policy = "argocd.argoproj.io/hook-delete-policy";
         assert_eq!(deletions(&json!({})), [Deletion::BeforeHookCreation]);
-        let object = hook(&json!({policy: "HookSucceeded,HookFailed"})).object;
+        let object = hook(&json!({policy: "HookSucceeded,HookFailed"}));
         assert_eq!(deletions(&object), [Deletion::HookSucceeded, Deletion::HookFailed]);
     }
 

@@ -24,6 +24,7 @@ pub mod observe;
 pub mod options;
 pub mod order;
 mod ownership;
+pub mod packed;
 pub mod plan;
 pub mod plan_file;
 pub mod project;

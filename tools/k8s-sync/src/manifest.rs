@@ -8,6 +8,8 @@ use crate::decryption;
 use crate::decryption::keys::Keys;
 use crate::error::SyncError;
 use crate::hook;
+use crate::order;
+use crate::packed::Packed;
 use crate::yaml::{self, Document};
 
 /// Group and kind of an object; kinds of different groups are different kinds.
@@ -76,35 +78,42 @@ impl fmt::Display for Identity {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// The object.
-    pub object: Value,
+    pub object: Packed,
+    /// Which; its namespace is empty where none is written.
+    pub identity: Identity,
+    /// `apps/v1`.
+    pub api_version: String,
     /// File and document, for messages.
     pub place: String,
 }
 
 impl Manifest {
-    /// Group and kind.
-    pub fn kind(&self) -> GroupKind {
-        GroupKind::of(&self.object)
+    /// An object and where it was read.
+    pub fn new(object: &Value, place: &str) -> Self {
+        let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+        let (identity, place) = (Identity::of(object), place.to_owned());
+        Self { object: Packed::of(object), identity, api_version, place }
     }
 
-    /// `apps/v1`.
-    pub fn api_version(&self) -> &str {
-        self.object["apiVersion"].as_str().unwrap_or_default()
+    /// Group and kind.
+    pub const fn kind(&self) -> &GroupKind {
+        &self.identity.kind
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        self.object["metadata"]["name"].as_str().unwrap_or_default()
+        &self.identity.name
     }
 
     /// The namespace that is written, if one is.
     pub fn namespace(&self) -> Option<&str> {
-        self.object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty())
+        Some(self.identity.namespace.as_str()).filter(|namespace| !namespace.is_empty())
     }
 
-    /// An annotation's value.
-    pub fn annotation(&self, name: &str) -> Option<&str> {
-        annotation(&self.object, name)
+    /// The kind that it defines.
+    pub fn defines(&self) -> Option<GroupKind> {
+        let is_definition = self.identity.kind.kind == "CustomResourceDefinition";
+        is_definition.then(|| order::defines(&self.object.open())).flatten()
     }
 }
 
@@ -131,13 +140,13 @@ pub fn objects(documents: Vec<Document>, file: &str) -> Result<Vec<Manifest>, Sy
     let mut manifests = Vec::new();
     for (line, document) in documents {
         if !document.is_null() {
-            open(document, &format!("{file}:{line}"), &mut manifests)?;
+            open(&document, &format!("{file}:{line}"), &mut manifests)?;
         }
     }
     Ok(manifests)
 }
 
-fn open(object: Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {
+fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {
     let wrong = |problem: &str| SyncError::Manifest { place: place.to_owned(), problem: problem.to_owned() };
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     if !object.is_object() {
@@ -149,20 +158,20 @@ fn open(object: Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Sync
     if object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
         && let Some(items) = object["items"].as_array()
     {
-        return items.iter().try_for_each(|item| open(item.clone(), place, into));
+        return items.iter().try_for_each(|item| open(item, place, into));
     }
     let name = &object["metadata"]["name"];
     if name.is_boolean() || name.is_number() {
         return Err(wrong(&format!("metadata.name is read as {name}, not as a text: put it in quotes")));
     }
     let generated = is_text(&object["metadata"]["generateName"]);
-    let may_be_generated = generated && hook::is_hook(&object);
+    let may_be_generated = generated && hook::is_hook(object);
     if !is_text(name) && !may_be_generated {
         let problem =
             if generated { "only hooks may have a generateName" } else { "the object has no metadata.name" };
         return Err(wrong(problem));
     }
-    into.push(Manifest { object, place: place.to_owned() });
+    into.push(Manifest::new(object, place));
     Ok(())
 }
 
@@ -175,8 +184,7 @@ mod tests {
         let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n# nothing\n---\napiVersion: v1\nkind: List\n\
             items:\n- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: d, namespace: a}\n";
         let found = parse(text, "f.yml", None).unwrap();
-        let names: Vec<String> =
-            found.iter().map(|manifest| Identity::of(&manifest.object).to_string()).collect();
+        let names: Vec<String> = found.iter().map(|manifest| manifest.identity.to_string()).collect();
         assert_eq!(names, ["Namespace a", "Deployment.apps a/d"]);
     }
 

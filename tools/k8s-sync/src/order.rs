@@ -104,32 +104,35 @@ pub fn wave(object: &Value) -> i32 {
 pub fn tasks(manifests: Vec<Manifest>, namespace: &str) -> Result<Vec<Task>, SyncError> {
     let mut tasks = Vec::with_capacity(manifests.len());
     for manifest in manifests {
-        let wave = wave(&manifest.object);
-        let task =
-            |manifest, phase, hook| Task { manifest, hook, turn: Turn { phase, ..Turn::default() }, wave };
-        match hook::phases(&manifest)? {
-            Some(phases) => {
-                tasks.extend(phases.into_iter().map(|phase| task(manifest.clone(), phase, true)));
-            }
-            None => tasks.push(task(manifest, Phase::Sync, false)),
+        let object = manifest.object.open();
+        let wave = wave(&object);
+        let task = |phase, hook| Task {
+            manifest: manifest.clone(),
+            hook,
+            turn: Turn { phase, ..Turn::default() },
+            wave,
+        };
+        match hook::phases(&object, &manifest.place)? {
+            Some(phases) => tasks.extend(phases.into_iter().map(|phase| task(phase, true))),
+            None => tasks.push(task(Phase::Sync, false)),
         }
     }
     tasks.sort_by_cached_key(|task| {
         let kind = task.manifest.kind();
-        (task.turn.phase, task.wave, rank(&kind), task.manifest.name().to_owned(), kind)
+        (task.turn.phase, task.wave, rank(kind), task.manifest.name().to_owned(), kind.clone())
     });
     move_before_users(
         &mut tasks,
-        |object| is_kind(object, "", "Namespace").then(|| text(&object["metadata"]["name"])),
-        |object| Some(object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned()),
+        |manifest| (*manifest.kind() == GroupKind::parse("Namespace")).then(|| manifest.name().to_owned()),
+        |manifest| Some(manifest.namespace().unwrap_or(namespace).to_owned()),
     );
-    move_before_users(&mut tasks, defines, |object| Some(GroupKind::of(object)));
+    move_before_users(&mut tasks, Manifest::defines, |manifest| Some(manifest.kind().clone()));
     let (mut stage, mut step) = (0, 0);
     for index in 1..tasks.len() {
         let (before, task) = (&tasks[index - 1], &tasks[index]);
         let same_stage = (before.turn.phase, before.wave) == (task.turn.phase, task.wave);
         stage += usize::from(!same_stage);
-        step += usize::from(!same_stage || rank(&before.manifest.kind()) != rank(&task.manifest.kind()));
+        step += usize::from(!same_stage || rank(before.manifest.kind()) != rank(task.manifest.kind()));
         tasks[index].turn.stage = stage;
         tasks[index].turn.step = step;
     }
@@ -156,13 +159,13 @@ pub fn defines(object: &Value) -> Option<GroupKind> {
 /// Moves what others need before the first that needs it, into that one's phase and wave.
 fn move_before_users<K: Eq + Hash>(
     tasks: &mut [Task],
-    gives: impl Fn(&Value) -> Option<K>,
-    needs: impl Fn(&Value) -> Option<K>,
+    gives: impl Fn(&Manifest) -> Option<K>,
+    needs: impl Fn(&Manifest) -> Option<K>,
 ) {
     let mut first: HashMap<K, usize> = HashMap::new();
     for index in 0..tasks.len() {
-        let object = &tasks[index].manifest.object;
-        if let Some(key) = gives(object) {
+        let manifest = &tasks[index].manifest;
+        if let Some(key) = gives(manifest) {
             if let Some(user) = first.get(&key).copied() {
                 let (wave, phase) = (tasks[user].wave, tasks[user].turn.phase);
                 tasks[user..=index].rotate_right(1);
@@ -170,7 +173,7 @@ fn move_before_users<K: Eq + Hash>(
                 tasks[user].turn.phase = phase;
                 first.values_mut().filter(|at| **at >= user).for_each(|at| *at += 1);
             }
-        } else if let Some(key) = needs(object) {
+        } else if let Some(key) = needs(manifest) {
             first.entry(key).or_insert(index);
         }
     }

@@ -7,6 +7,8 @@ use crate::conflicts::Fate;
 use crate::error::SyncError;
 use crate::fields;
 use crate::inventory;
+use crate::packed::Packed;
+use crate::plan::Wanted;
 use crate::standing::{LAST_APPLIED, Standing, is_client_side, is_client_side_manager};
 use crate::sync::Application;
 
@@ -85,12 +87,17 @@ impl Application {
 
 /// Takes out what a controller of Kubernetes keeps filling in: the replicas that an autoscaler has set, and the rules of a
 /// `ClusterRole` that is put together of others. Returns which fields, and whose they are.
-pub(crate) fn leave_to_controllers(object: &mut Value, standing: Option<&Standing>) -> Vec<Conflict> {
+pub(crate) fn leave_to_controllers(wanted: &mut Wanted, standing: Option<&Standing>) -> Vec<Conflict> {
     let mut left = Vec::new();
+    let autoscaled = standing.is_some_and(|standing| standing.autoscaled);
+    if !autoscaled && wanted.identity.kind.kind != "ClusterRole" {
+        return left;
+    }
+    let mut object = wanted.object.open();
     let mut leave = |field: &str, manager: &str| {
         left.push(Conflict { field: field.to_owned(), manager: manager.to_owned() });
     };
-    if standing.is_some_and(|standing| standing.autoscaled)
+    if autoscaled
         && let Some(spec) = object["spec"].as_object_mut()
         && spec.shift_remove("replicas").is_some()
     {
@@ -105,6 +112,7 @@ pub(crate) fn leave_to_controllers(object: &mut Value, standing: Option<&Standin
     {
         leave(".rules", "the aggregation");
     }
+    wanted.object = Packed::of(&object);
     left
 }
 

@@ -16,6 +16,7 @@ use crate::manifest::{GroupKind, Identity, Manifest, annotation};
 use crate::options::SyncOptions;
 use crate::order::{self, Turn};
 use crate::ownership::leave_to_controllers;
+use crate::packed::Packed;
 use crate::proof;
 use crate::report::Change;
 use crate::standing::Standing;
@@ -30,7 +31,9 @@ pub struct Wanted {
     /// Which.
     pub identity: Identity,
     /// As it should be.
-    pub object: Value,
+    pub object: Packed,
+    /// Its apiVersion.
+    pub api_version: Box<str>,
     /// Where it is in the API.
     pub path: String,
     /// Whether it is proved, or was seen, to be so already.
@@ -56,14 +59,14 @@ pub struct Plan {
     pub wanted: Vec<Wanted>,
     /// What is run besides, in order.
     pub hooks: Vec<Wanted>,
-    /// How the cluster has it.
+    /// How the cluster has it, by what was read off the metadata.
     pub live: HashMap<Identity, Standing>,
     /// What has to go, in the order of going.
     pub leaving: Vec<Leaving>,
-    /// The kinds that come with it.
-    pub(crate) defined: HashSet<GroupKind>,
     /// The kinds and namespaces of what is there and of what is wanted.
     pub(crate) scope: Scope,
+    /// The kinds that it defines.
+    pub(crate) defined: HashSet<GroupKind>,
     /// What the inventory says; none before the first sync.
     pub(crate) record: Option<Record>,
     /// The application's namespace, where it is to be made or marked.
@@ -121,9 +124,7 @@ impl Application {
                 kinds.insert(kind.clone(), resource);
             }
         }
-        let members = self.members(cluster, &kinds, &scope, &parent.id()).await?;
-        let mut live: HashMap<Identity, Standing> =
-            members.iter().map(|(standing, _)| (standing.identity(), standing.clone())).collect();
+        let mut live = self.members(cluster, &kinds, &scope, &parent.id()).await?;
         // An object that is there and not yet a member is taken over, not created.
         let strangers: Vec<&Wanted> = wanted
             .iter()
@@ -139,7 +140,7 @@ impl Application {
                 standing.client_side = false;
             }
             let standing = live.get(&wanted.identity);
-            wanted.yielded = leave_to_controllers(&mut wanted.object, standing);
+            wanted.yielded = leave_to_controllers(wanted, standing);
             wanted.digest = proof::digest(&[&wanted.object.to_string(), &format!("{:?}", wanted.ignored)]);
             let Some(standing) = standing else { continue };
             wanted.proven = !self.paranoid
@@ -150,9 +151,14 @@ impl Application {
                     record.proofs.contains(&proof)
                 });
         }
-        let leaving = self.leaving(cluster, members, &wanted)?;
-        let defined = wanted.iter().filter_map(|wanted| order::defines(&wanted.object)).collect();
-        let mut plan = Plan { wanted, hooks, live, leaving, defined, scope, record, namespace };
+        let leaving = self.leaving(cluster, &kinds, &live, &wanted)?;
+        // From here on, what was read off the objects is all that is asked of them.
+        let nothing = Packed::default();
+        for standing in live.values_mut() {
+            standing.object = nothing.clone();
+        }
+        let defined = wanted.iter().filter_map(Wanted::defines).collect();
+        let mut plan = Plan { wanted, hooks, live, leaving, scope, defined, record, namespace };
         self.ignore(cluster, &mut plan).await?;
         Ok(plan)
     }
@@ -170,30 +176,28 @@ impl Application {
         let mut seen = HashSet::with_capacity(manifests.len());
         let defined: HashMap<GroupKind, Value> = manifests
             .iter()
-            .filter_map(|manifest| Some((order::defines(&manifest.object)?, manifest.object.clone())))
+            .filter_map(|manifest| Some((manifest.defines()?, manifest.object.open())))
             .collect();
         for task in order::tasks(manifests, &self.namespace)? {
             let (manifest, hook, turn) = (task.manifest, task.hook, task.turn);
-            let place = manifest.place.clone();
-            let wrong = |problem: String| SyncError::Manifest { place: place.clone(), problem };
-            let options = self.options.of(&manifest.object).map_err(|error| wrong(error.to_string()))?;
-            let kind = manifest.kind();
-            let resource = match resources.find(cluster, manifest.api_version(), &kind.kind).await? {
+            let wrong = |problem: String| SyncError::Manifest { place: manifest.place.clone(), problem };
+            let object = manifest.object.open();
+            let options = self.options.of(&object).map_err(|error| wrong(error.to_string()))?;
+            let (kind, version) = (manifest.kind(), manifest.api_version.as_str());
+            let resource = match resources.find(cluster, version, &kind.kind).await? {
                 Some(resource) => Some(resource),
-                None => defined
-                    .get(&kind)
-                    .and_then(|definition| Resource::defined(definition, manifest.api_version())),
+                None => defined.get(kind).and_then(|definition| Resource::defined(definition, version)),
             };
             if resource.is_none() && !options.skip_dry_run {
                 return Err(SyncError::UnknownKind {
                     place: manifest.place.clone(),
                     kind: kind.kind.clone(),
-                    version: manifest.api_version().to_owned(),
+                    version: version.to_owned(),
                 });
             }
             // Of a kind that is not known yet, most have namespaces.
             let namespaced = resource.as_ref().is_none_or(|resource| resource.namespaced);
-            let mut object = self.settle(manifest.object, namespaced);
+            let mut object = self.settle(object, &manifest, namespaced);
             let mut digest = String::new();
             if hook {
                 digest = proof::digest(&[&format!("{:?}", turn.phase), &object.to_string()]);
@@ -211,12 +215,13 @@ impl Application {
                 return Err(wrong(format!("{identity} is in the source twice")));
             }
             let path = resource.as_ref().map(|resource| resource.object(&identity.namespace, &identity.name));
-            kinds.extend(resource.map(|resource| (kind, resource)));
+            kinds.extend(resource.map(|resource| (kind.clone(), resource)));
             let path = path.unwrap_or_default();
             let ignored = Ignored::of(&identity, &object, &self.ignore)?;
             wanted.push(Wanted {
                 identity,
-                object,
+                object: Packed::of(&object),
+                api_version: version.into(),
                 path,
                 digest,
                 ignored,
@@ -239,9 +244,7 @@ impl Application {
         let mut object =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         let identity = Identity::of(&object);
-        if !self.options.create_namespace
-            || manifests.iter().any(|manifest| Identity::of(&manifest.object) == identity)
-        {
+        if !self.options.create_namespace || manifests.iter().any(|manifest| manifest.identity == identity) {
             return Ok(None);
         }
         if let Some(project) = &self.project {
@@ -268,31 +271,29 @@ impl Application {
     }
 
     /// The manifest's object with its namespace.
-    fn settle(&self, mut object: Value, namespaced: bool) -> Value {
-        let named = object["metadata"]["namespace"].as_str().is_some_and(|namespace| !namespace.is_empty());
+    fn settle(&self, mut object: Value, manifest: &Manifest, namespaced: bool) -> Value {
         if namespaced {
-            if !named {
-                object["metadata"]["namespace"] = Value::from(self.namespace.as_str());
-            }
+            let namespace = manifest.namespace().unwrap_or(&self.namespace);
+            object["metadata"]["namespace"] = Value::from(namespace);
         } else if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("namespace");
         }
         object
     }
 
-    /// The members of the ApplySet that the cluster has, and where they are: from one list a kind.
+    /// The members of the ApplySet that the cluster has: from one list a kind.
     async fn members(
         &self,
         cluster: &Cluster,
         kinds: &HashMap<GroupKind, Resource>,
         scope: &Scope,
         id: &str,
-    ) -> Result<Vec<(Standing, String)>, SyncError> {
+    ) -> Result<HashMap<Identity, Standing>, SyncError> {
         let labels = format!("{PART_OF}={id}");
         let kinds = scope.kinds.iter().filter_map(|kind| Some((kind, kinds.get(kind)?)));
         let lists: Vec<_> =
             kinds.map(|(kind, resource)| self.members_of(cluster, kind, resource, scope, &labels)).collect();
-        let members: Vec<Vec<(Standing, String)>> =
+        let members: Vec<Vec<(Identity, Standing)>> =
             stream::iter(lists).buffered(CONCURRENCY).try_collect().await?;
         Ok(members.into_iter().flatten().collect())
     }
@@ -304,7 +305,7 @@ impl Application {
         resource: &Resource,
         scope: &Scope,
         labels: &str,
-    ) -> Result<Vec<(Standing, String)>, SyncError> {
+    ) -> Result<Vec<(Identity, Standing)>, SyncError> {
         let namespaces: Vec<&str> = scope
             .namespaces
             .iter()
@@ -318,8 +319,7 @@ impl Application {
             // An account may be allowed to read its namespaces only.
             Err(SyncError::Refused { code: 403, .. }) => {}
             listed => {
-                let inside =
-                    |member: &(Standing, String)| scope.namespaces.contains(&member.0.identity().namespace);
+                let inside = |member: &(Identity, Standing)| scope.namespaces.contains(&member.0.namespace);
                 return Ok(listed?.into_iter().filter(inside).collect());
             }
         }
@@ -338,13 +338,11 @@ impl Application {
         resource: &Resource,
         namespace: &str,
         labels: &str,
-    ) -> Result<Vec<(Standing, String)>, SyncError> {
+    ) -> Result<Vec<(Identity, Standing)>, SyncError> {
         let manager = self.manager();
         let mut found = Vec::new();
         let tell = |object: Value| {
-            let standing = Standing::of(object, &manager);
-            let identity = standing.identity();
-            found.push((standing, resource.object(&identity.namespace, &identity.name)));
+            found.push((Identity::of(&object), Standing::of(object, &manager)));
         };
         let of = (resource.version.as_str(), kind.kind.as_str());
         match cluster.list_metadata(&resource.list(namespace), labels, of, tell).await {
@@ -391,21 +389,25 @@ impl Application {
     fn leaving(
         &self,
         cluster: &Cluster,
-        members: Vec<(Standing, String)>,
+        kinds: &HashMap<GroupKind, Resource>,
+        live: &HashMap<Identity, Standing>,
         wanted: &[Wanted],
     ) -> Result<Vec<Leaving>, SyncError> {
         if !self.prune {
             return Ok(Vec::new());
         }
-        let members: Vec<_> = members.into_iter().filter(|(member, _)| member.footprint.is_some()).collect();
-        let owned = members.len();
+        let id = self.parent().id();
+        let is_owned = |member: &Standing| member.set() == Some(&id) && member.footprint.is_some();
+        let owned = live.values().filter(|member| is_owned(member)).count();
         let staying: HashSet<&Identity> = wanted.iter().map(|wanted| &wanted.identity).collect();
-        let mut leaving: Vec<Leaving> = members
-            .into_iter()
-            .filter(|(member, _)| self.may_prune(member))
-            .map(|(member, path)| Leaving { identity: member.identity(), object: member.object, path })
-            .filter(|member| !staying.contains(&member.identity))
-            .filter(|member| self.is_in_project(cluster, &member.identity))
+        let mut leaving: Vec<Leaving> = live
+            .iter()
+            .filter(|(identity, _)| !staying.contains(identity))
+            .filter(|(identity, member)| self.may_prune(member) && self.is_in_project(cluster, identity))
+            .filter_map(|(identity, member)| {
+                let path = kinds.get(&identity.kind)?.object(&identity.namespace, &identity.name);
+                Some(Leaving { identity: identity.clone(), object: member.object.open(), path })
+            })
             .collect();
         leaving.sort_by_key(|member| {
             let place = (order::wave(&member.object), order::rank(&member.identity.kind));
@@ -436,22 +438,28 @@ impl Application {
     pub(crate) fn may_prune(&self, member: &Standing) -> bool {
         member.footprint.is_some()
             && member.set() == Some(&self.parent().id())
-            && self.options.of(&member.object).is_ok_and(|options| !options.keep && !options.confirm)
             && !member.is_leaving()
+            && self.options.of(&member.object.open()).is_ok_and(|options| !options.keep && !options.confirm)
     }
 }
 
 impl Wanted {
     /// Its apiVersion and kind.
     pub(crate) fn kind(&self) -> (&str, &str) {
-        let word = |field: &str| self.object[field].as_str().unwrap_or_default();
-        (word("apiVersion"), word("kind"))
+        (&self.api_version, &self.identity.kind.kind)
+    }
+
+    /// The kind that it defines.
+    fn defines(&self) -> Option<GroupKind> {
+        let is_definition = self.identity.kind.kind == "CustomResourceDefinition";
+        is_definition.then(|| order::defines(&self.object.open())).flatten()
     }
 
     /// Whether a sync has to wait for its health. Argo CD's annotation takes an object out of its application's.
     pub(crate) fn is_waited_for(&self) -> bool {
-        let ignored = annotation(&self.object, "argocd.argoproj.io/ignore-healthcheck") == Some("true");
-        self.hook || (!ignored && health::can_be_lacking(&self.identity.kind))
+        let is_ignored =
+            || annotation(&self.object.open(), "argocd.argoproj.io/ignore-healthcheck") == Some("true");
+        self.hook || (health::can_be_lacking(&self.identity.kind) && !is_ignored())
     }
 }
 
@@ -469,7 +477,7 @@ impl Plan {
 
     /// Whether objects of the kind that this one defines are wanted.
     pub(crate) fn uses(&self, definition: &Wanted) -> bool {
-        order::defines(&definition.object).is_some_and(|kind| {
+        definition.defines().is_some_and(|kind| {
             self.wanted.iter().chain(&self.hooks).any(|wanted| wanted.identity.kind == kind)
         })
     }

@@ -9,7 +9,9 @@ use crate::cluster::{CONCURRENCY, Cluster};
 use crate::conflicts::Policy;
 use crate::diff;
 use crate::error::SyncError;
+use crate::packed::Packed;
 use crate::plan::{Plan, Wanted};
+use crate::proof;
 use crate::report::Change;
 use crate::sync::Application;
 
@@ -38,7 +40,7 @@ impl Application {
     pub async fn validate(&self, cluster: &Cluster, plan: &Plan) -> Result<(), SyncError> {
         let mut shapes: HashMap<String, usize> = HashMap::new();
         let mut speaks = |wanted: &Wanted| {
-            let alike = shapes.entry(shape(wanted)).or_default();
+            let alike = shapes.entry(proof::digest(&[&shape(wanted)])).or_default();
             *alike += 1;
             *alike <= SPOKESMEN
         };
@@ -95,7 +97,9 @@ impl Application {
             let wanted = &mut plan.wanted[index];
             wanted.proven = outlook.change == Change::Unchanged;
             if wanted.options.respect_ignored {
-                wanted.ignored.keep_live(&mut wanted.object, &live);
+                let mut object = wanted.object.open();
+                wanted.ignored.keep_live(&mut object, &live);
+                wanted.object = Packed::of(&object);
             }
         }
         Ok(())
@@ -116,8 +120,7 @@ impl Application {
             None => None,
         };
         // What can't be tried out before its namespace is there is shown as it is written.
-        let mut would_be =
-            self.try_out(cluster, plan, wanted).await?.unwrap_or_else(|| wanted.object.clone());
+        let mut would_be = self.try_out(cluster, plan, wanted).await?.unwrap_or_else(|| wanted.object.open());
         if let Some(live) = &live {
             wanted.ignored.keep_live(&mut would_be, live);
         }
@@ -139,12 +142,13 @@ impl Application {
         if wanted.path.is_empty() {
             return Ok(None);
         }
+        let object = wanted.object.open();
         let tried = if wanted.hook {
             // Under a name of its own: the last run's hook may still be there.
-            cluster.try_to_create(&wanted.path, &wanted.object, &self.manager()).await
+            cluster.try_to_create(&wanted.path, &object, &self.manager()).await
         } else {
             let standing = plan.live.get(&wanted.identity);
-            let tried = self.put(cluster, &wanted.path, &wanted.object, standing, true).await;
+            let tried = self.put(cluster, &wanted.path, &object, standing, true).await;
             tried.map(|tried| tried.object)
         };
         match tried {
@@ -162,14 +166,15 @@ impl Application {
 
 /// A text that objects have in common that a server would judge alike.
 fn shape(wanted: &Wanted) -> String {
-    let mut object = wanted.object.clone();
+    let mut object = wanted.object.open();
     let name = wanted.identity.name.as_str();
     let is_data =
         object["apiVersion"] == "v1" && (object["kind"] == "ConfigMap" || object["kind"] == "Secret");
     if is_data && object.to_string().len() < HARMLESS {
         for field in ["data", "stringData"] {
+            // A Secret's data has to be base64, which a server checks.
             for value in object[field].as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
-                if value.is_string() && (field != "data" || object_is_text(&wanted.object)) {
+                if value.is_string() && (field != "data" || wanted.identity.kind.kind == "ConfigMap") {
                     *value = Value::Null;
                 }
             }
@@ -182,11 +187,6 @@ fn shape(wanted: &Wanted) -> String {
     }
     // Each namespace has quotas and policies of its own.
     format!("{} {object}", wanted.identity.namespace)
-}
-
-/// A Secret's data has to be base64, which a server checks.
-fn object_is_text(object: &Value) -> bool {
-    object["kind"] == "ConfigMap"
 }
 
 /// A name that every kind of object may have, so that its place can be taken by any other such name.
@@ -219,7 +219,7 @@ mod tests {
     fn alike(a: &Value, b: &Value) -> bool {
         let wanted = |object: &Value| Wanted {
             identity: Identity::of(object),
-            object: object.clone(),
+            object: Packed::of(object),
             ..Wanted::default()
         };
         shape(&wanted(a)) == shape(&wanted(b))

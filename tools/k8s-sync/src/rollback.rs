@@ -86,7 +86,7 @@ impl Application {
             if standing.set() != Some(&self.parent().id()) || standing.footprint.is_none() {
                 return Ok(None);
             }
-            match cluster.delete(&entry.path, &standing.object, Propagation::Foreground).await {
+            match cluster.delete(&entry.path, &standing.object.open(), Propagation::Foreground).await {
                 Err(SyncError::Refused { code: 409, .. }) => {}
                 deleted => return deleted.map(|()| Some(standing.identity())),
             }

@@ -13,6 +13,7 @@ use crate::inventory::PART_OF;
 use crate::manifest::Identity;
 use crate::options::Propagation;
 use crate::order::{self, Phase};
+use crate::packed::Packed;
 use crate::plan::{Leaving, Plan, Wanted, brings};
 use crate::report::Change;
 use crate::run::Run;
@@ -230,10 +231,12 @@ impl Application {
         let Some(resource) = Resources::default().find(cluster, version, kind).await? else {
             return Ok(false);
         };
-        if !resource.namespaced
-            && let Some(metadata) = wanted.object["metadata"].as_object_mut()
-        {
-            metadata.remove("namespace");
+        if !resource.namespaced {
+            let mut object = wanted.object.open();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.remove("namespace");
+            }
+            wanted.object = Packed::of(&object);
         }
         wanted.path = resource.object(&wanted.identity.namespace, &wanted.identity.name);
         Ok(true)
@@ -247,16 +250,17 @@ impl Application {
         tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for hook in hooks {
-            let deletions = hook::deletions(&hook.object);
+            let object = hook.object.open();
+            let deletions = hook::deletions(&object);
             if deletions.contains(&Deletion::BeforeHookCreation) {
                 self.remove(cluster, hook).await?;
             }
-            cluster.apply(&hook.path, &hook.object, firmly(&self.manager())).await?;
+            cluster.apply(&hook.path, &object, firmly(&self.manager())).await?;
             tell(Change::Created, &hook.identity)?;
         }
         let ended = self.until_healthy(cluster, hooks, hook::HOOK_OF).await;
         let goes_when = if ended.is_ok() { Deletion::HookSucceeded } else { Deletion::HookFailed };
-        for hook in hooks.iter().filter(|hook| hook::deletions(&hook.object).contains(&goes_when)) {
+        for hook in hooks.iter().filter(|hook| hook::deletions(&hook.object.open()).contains(&goes_when)) {
             self.remove(cluster, hook).await?;
         }
         Ok(ended?)
@@ -296,7 +300,7 @@ impl Application {
             if wanted.path.is_empty() {
                 let mut wanted = wanted.clone();
                 self.find(cluster, &mut wanted).await?;
-                places.push((Identity::of(&wanted.object), wanted.path));
+                places.push((Identity::of(&wanted.object.open()), wanted.path));
             } else {
                 places.push((wanted.identity.clone(), wanted.path.clone()));
             }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::inventory;
 use crate::manifest::Identity;
+use crate::packed::Packed;
 
 /// Where client-side apply keeps the whole manifest once more.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -15,7 +16,11 @@ const CLIENT_SIDE: [&str; 2] = ["kubectl-client-side-apply", "before-first-apply
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// Its apiVersion, kind and metadata; who owns which field is left out, being longer than all the rest.
-    pub object: Value,
+    pub object: Packed,
+    uid: Box<str>,
+    version: Box<str>,
+    set: Option<Box<str>>,
+    is_leaving: bool,
     /// What it says of our last apply; none where we never applied it.
     pub footprint: Option<String>,
     /// Whether an autoscaler has set the number of replicas: fighting it would undo its work for ever.
@@ -46,27 +51,43 @@ impl Standing {
                 annotations.remove(LAST_APPLIED);
             }
         }
-        Self { object, footprint, autoscaled, client_side }
+        let metadata = &object["metadata"];
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default().into();
+        Self {
+            uid: text("uid"),
+            version: text("resourceVersion"),
+            set: inventory::membership(&object).map(Into::into),
+            is_leaving: !metadata["deletionTimestamp"].is_null(),
+            object: Packed::of(&object),
+            footprint,
+            autoscaled,
+            client_side,
+        }
     }
 
     /// Which object.
     pub fn identity(&self) -> Identity {
-        Identity::of(&self.object)
+        Identity::of(&self.object.open())
     }
 
     /// The object's uid: another one of the same name has another.
     pub fn uid(&self) -> &str {
-        self.object["metadata"]["uid"].as_str().unwrap_or_default()
+        &self.uid
+    }
+
+    /// Its version, which moves with each change.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Whether it is being deleted: what is applied to it now goes with it.
-    pub fn is_leaving(&self) -> bool {
-        !self.object["metadata"]["deletionTimestamp"].is_null()
+    pub const fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// The ApplySet that it says it is a member of.
     pub fn set(&self) -> Option<&str> {
-        inventory::membership(&self.object)
+        self.set.as_deref()
     }
 }
 
@@ -105,7 +126,7 @@ mod tests {
         assert!(scaled("kube-controller-manager").autoscaled && !scaled("kubectl").autoscaled);
         let kubectl = standing(&json!({"manager": "kubectl-client-side-apply", "operation": "Update"}));
         assert!(kubectl.client_side && kubectl.footprint.is_none());
-        assert_eq!(kubectl.object, json!({"kind": "X", "metadata": {"uid": "u"}}));
+        assert_eq!(kubectl.object.open(), json!({"kind": "X", "metadata": {"uid": "u"}}));
         assert!(standing(&json!({"manager": "us", "operation": "Apply", "time": "t"})).footprint.is_some());
     }
 }

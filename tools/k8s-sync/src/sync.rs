@@ -107,26 +107,27 @@ impl Application {
         if standing.is_some_and(|standing| standing.client_side) {
             self.migrate(cluster, &wanted.path).await?;
         }
+        let object = wanted.object.open();
         if standing.is_some() && wanted.options.replace {
             if wanted.options.force {
                 self.remove(cluster, wanted).await?;
             } else {
-                cluster.replace(&wanted.path, &wanted.object, &self.manager()).await?;
+                cluster.replace(&wanted.path, &object, &self.manager()).await?;
             }
         }
-        let applied = match self.put(cluster, &wanted.path, &wanted.object, standing, false).await {
+        let applied = match self.put(cluster, &wanted.path, &object, standing, false).await {
             Err(SyncError::Immutable { .. }) if wanted.options.force => {
                 self.remove(cluster, wanted).await?;
-                self.put(cluster, &wanted.path, &wanted.object, None, false).await?
+                self.put(cluster, &wanted.path, &object, None, false).await?
             }
             applied => applied?,
         };
         let (yielded, applied) = (applied.yielded, applied.object);
         // A server-side apply that changes nothing leaves the resource version alone.
-        let version = &applied["metadata"]["resourceVersion"];
+        let version = applied["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let change = match standing {
             None => Change::Created,
-            Some(standing) if standing.object["metadata"]["resourceVersion"] == *version => Change::Unchanged,
+            Some(standing) if standing.version() == version => Change::Unchanged,
             Some(_) => Change::Configured,
         };
         let uid = applied["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
@@ -156,7 +157,7 @@ impl Application {
                     if !self.may_prune(&standing) {
                         return Ok(false);
                     }
-                    object = standing.object;
+                    object = standing.object.open();
                 }
                 _ => return Ok(false),
             }

@@ -38,7 +38,7 @@ const WATCH_SECONDS: u64 = 290;
 const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
 
 /// How many objects a page of a list has.
-const PAGE: u32 = 1000;
+const PAGE: u32 = 500;
 const JSON: &str = "application/json";
 /// Asks for an object without its content.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";

@@ -25,6 +25,7 @@ use crate::ignore::Ignored;
 use crate::inventory;
 use crate::manifest::{Identity, Manifest};
 use crate::observe::{Observer, Seen, Watched};
+use crate::packed::Packed;
 use crate::plan::Plan;
 use crate::report::{Change, Tally};
 use crate::source::{Checkout, Commit, Reading, Release};
@@ -83,8 +84,7 @@ enum Look {
 /// An object of the application, as it was applied last.
 struct Tracked {
     path: String,
-    /// As JSON text, which takes a fraction of the memory of a tree of values.
-    body: Box<str>,
+    object: Packed,
     /// What of it may be otherwise.
     ignored: Ignored,
     /// What the object says of our last apply; not known where the sync has not ended well, or there was none.
@@ -607,7 +607,7 @@ impl Operator {
         let how = Apply { manager: &manager, conflicts: Conflicts::Force, dry_run: false };
         let applied = stream::iter(objects.into_iter().filter_map(|(identity, live)| {
             let tracked = memory.objects.get(&identity)?;
-            let mut object: Value = serde_json::from_str(&tracked.body).ok()?;
+            let mut object = tracked.object.open();
             let path = tracked.path.clone();
             let by = live.as_ref().and_then(|live| other_manager(live, &manager)).map(ToOwned::to_owned);
             if let Some(live) = &live {
@@ -672,7 +672,7 @@ impl Operator {
         let name = &self.application.name;
         let manager = self.application.manager();
         let Some(tracked) = memory.objects.get(&identity) else { return };
-        let object: Value = serde_json::from_str(&tracked.body).unwrap_or_default();
+        let object = tracked.object.open();
         let how = Apply { manager: &manager, conflicts: Conflicts::Force, dry_run: true };
         let would_be = self.cluster.apply(&tracked.path, &object, how).await.unwrap_or(object);
         let by = live.and_then(|live| other_manager(live, &manager)).map(ToOwned::to_owned);
@@ -702,9 +702,8 @@ fn track(plan: &Plan, memory: &mut Memory) {
     memory.changed.clear();
     memory.objects.extend(plan.wanted.iter().map(|wanted| {
         let fight = before.remove(&wanted.identity).map(|tracked| tracked.fight).unwrap_or_default();
-        let body = wanted.object.to_string().into_boxed_str();
-        let (path, ignored) = (wanted.path.clone(), wanted.ignored.clone());
-        let tracked = Tracked { path, body, ignored, footprint: None, fight };
+        let (path, object, ignored) = (wanted.path.clone(), wanted.object.clone(), wanted.ignored.clone());
+        let tracked = Tracked { path, object, ignored, footprint: None, fight };
         (wanted.identity.clone(), tracked)
     }));
 }
@@ -716,8 +715,8 @@ fn watched(plan: &Plan) -> Vec<Watched> {
         let shape = if health::can_be_lacking(&wanted.identity.kind) {
             Shape::Whole
         } else {
-            let word = |field: &str| wanted.object[field].as_str().unwrap_or_default().to_owned();
-            Shape::Metadata { version: word("apiVersion"), kind: word("kind") }
+            let (version, kind) = wanted.kind();
+            Shape::Metadata { version: version.to_owned(), kind: kind.to_owned() }
         };
         Some(Watched { list: list.to_owned(), shape })
     });
