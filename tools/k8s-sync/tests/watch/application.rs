@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::world::{World, cluster};
+use crate::world::{World, cluster, until};
 
 /// Where the definition comes from.
 const ARGO_CD: &str = "github.com/argoproj/argo-cd/v3@v3.1.0";
@@ -17,12 +17,11 @@ fn argo_cd(world: &World) {
         let module: serde_json::Value = serde_json::from_slice(&download.stdout).unwrap();
         let crd = Path::new(module["Dir"].as_str().unwrap()).join("manifests/crds/application-crd.yaml");
         world.kubectl(&["apply", "--server-side", "-f", crd.to_str().unwrap()]);
-        world.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/applications.argoproj.io",
-            "--timeout=60s",
-        ]);
+        // Not `kubectl wait`, which fails where there are no conditions yet.
+        let established = r#"jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
+        until("Argo CD's definition is established", || {
+            world.kubectl(&["get", "crd", "applications.argoproj.io", "-o", established]) == "True"
+        });
         world.try_kubectl(&["create", "namespace", "argocd"]);
     });
 }
