@@ -17,10 +17,10 @@ fn argo_cd(world: &World) {
         let module: serde_json::Value = serde_json::from_slice(&download.stdout).unwrap();
         let crd = Path::new(module["Dir"].as_str().unwrap()).join("manifests/crds/application-crd.yaml");
         world.kubectl(&["apply", "--server-side", "-f", crd.to_str().unwrap()]);
-        // Not `kubectl wait`, which fails where there are no conditions yet.
-        let established = r#"jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
+        // `kubectl wait` fails at once where there are no conditions yet.
         until("Argo CD's definition is established", || {
-            world.kubectl(&["get", "crd", "applications.argoproj.io", "-o", established]) == "True"
+            let wait = ["wait", "--for=condition=Established", "crd/applications.argoproj.io"];
+            world.try_kubectl(&wait).status.success()
         });
         world.try_kubectl(&["create", "namespace", "argocd"]);
     });
