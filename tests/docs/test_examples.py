@@ -30,6 +30,8 @@ ELSEWHERE = (
     "scripts/test",
     "imgpush --from oci-archive:dist/",  # tests/gitlab-ci/test_distribution.py
     "tar -xzf dist/",
+    "k8s-sync apply app -f manifests/ --decrypt",  # tools/k8s-sync/tests/watch/decryption.rs: a Secret with keys is there
+    "k8s-sync application app",  # tools/k8s-sync/tests/watch/application.rs: Argo CD's definition is there
 )
 # Commands that go on until they are ended.
 ENDLESS = "k8s-sync watch"
