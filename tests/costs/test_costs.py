@@ -61,7 +61,8 @@ class Costs(unittest.TestCase):
         subprocess.run(["git", "-C", repository, "repack", "-adq"], check=True, env=self.environment)
         tag = Command([self.tools / "imgtag"], repository, self.environment)
         self.at_most("imgtag, instructions", instructions(tag), 180_000)
-        self.at_most("imgtag, bytes of memory", peak_memory(tag), 3_000 * KIB)
+        # Half of it are pages of the program's file, of which a kernel maps more at once after it was written anew.
+        self.at_most("imgtag, bytes of memory", peak_memory(tag), 5_000 * KIB)
         self.at_most("imgtag, instructions with options", instructions(self.command("imgtag", "-C", repository)), 400_000)
 
     def test_covgate_of_a_large_report(self) -> None:
