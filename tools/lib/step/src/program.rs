@@ -51,9 +51,8 @@ pub fn main<P: Program>() -> ExitCode {
     report_panics(P::NAME);
     let mut io = Io { out: Records::stdout(), console: Console::new(P::NAME, Verbosity::Normal) };
     let wants_json = asks_for_json(&argv);
-    let result = interrupt::watch()
-        .map_err(|error| Failure::new(FailureKind::Internal, error).context("can't watch for signals"))
-        .and_then(|()| parse_and_run::<P>(&argv, &mut io));
+    interrupt::watch_as_first_process();
+    let result = parse_and_run::<P>(&argv, &mut io);
     finish::<P>(result, wants_json, &mut io).into()
 }
 
