@@ -5,6 +5,7 @@
 //! these are kept too.
 
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -23,6 +24,9 @@ const KEPT: usize = 96 << 20;
 const LARGEST: u64 = 1 << 30;
 const LONGEST: usize = 1 << 13;
 
+/// Objects by pack and offset.
+type Kept = HashMap<(usize, u64), Rc<Vec<u8>>>;
+
 struct Pack {
     index: index::File,
     data: data::File,
@@ -34,7 +38,10 @@ pub struct Packs {
     /// The one that had the last object.
     last: usize,
     inflate: Inflate,
-    kept: HashMap<(usize, u64), Rc<Vec<u8>>>,
+    /// The delta that is applied, in room that serves the next one too.
+    delta: Vec<u8>,
+    /// The process ends with the walk: to give each one back would take a twentieth of its time.
+    kept: ManuallyDrop<Kept>,
     bytes: usize,
 }
 
@@ -48,7 +55,14 @@ impl Packs {
                 index: index::File::at(index, hash).map_err(TagError::library)?,
             });
         }
-        Ok(Self { all, last: 0, inflate: Inflate::default(), kept: HashMap::new(), bytes: 0 })
+        Ok(Self {
+            all,
+            last: 0,
+            inflate: Inflate::default(),
+            delta: Vec::new(),
+            kept: ManuallyDrop::default(),
+            bytes: 0,
+        })
     }
 
     /// An object's bytes, if it is in a pack.
@@ -83,9 +97,14 @@ impl Packs {
                     let at = index.lookup(base_id).ok_or_else(broken)?;
                     index.pack_offset_at_index(at)
                 }
-                _ => {
-                    let object = Rc::new(inflated(data, &entry, &mut self.inflate)?);
-                    self.keep(pack, offset, &object);
+                header => {
+                    let mut object = Vec::new();
+                    inflate(data, &entry, &mut self.inflate, &mut object)?;
+                    let object = Rc::new(object);
+                    // A commit is seldom a base, and it is read once.
+                    if !deltas.is_empty() || !matches!(header, Header::Commit) {
+                        self.keep(pack, offset, &object);
+                    }
                     break object;
                 }
             };
@@ -97,8 +116,8 @@ impl Packs {
         };
         while let Some((offset, entry)) = deltas.pop() {
             let data = &self.all[pack].data;
-            let delta = inflated(data, &entry, &mut self.inflate)?;
-            let whole = applied(&delta, &object);
+            inflate(data, &entry, &mut self.inflate, &mut self.delta)?;
+            let whole = applied(&self.delta, &object);
             object = Rc::new(whole.ok_or_else(|| TagError::unreadable(data.path().display()))?);
             self.keep(pack, offset, &object);
         }
@@ -115,13 +134,19 @@ impl Packs {
     }
 }
 
-fn inflated(data: &data::File, entry: &data::Entry, inflate: &mut Inflate) -> Result<Vec<u8>, TagError> {
+/// Puts an entry's bytes into `bytes`, in place of what is there.
+fn inflate(
+    data: &data::File,
+    entry: &data::Entry,
+    inflate: &mut Inflate,
+    bytes: &mut Vec<u8>,
+) -> Result<(), TagError> {
     if entry.decompressed_size > LARGEST {
         return Err(TagError::unreadable(format!("{}: an object is too large", data.path().display())));
     }
-    let mut bytes = vec![0; usize::try_from(entry.decompressed_size).unwrap_or_default()];
-    data.decompress_entry(entry, inflate, &mut bytes).map_err(TagError::library)?;
-    Ok(bytes)
+    bytes.resize(usize::try_from(entry.decompressed_size).unwrap_or_default(), 0);
+    data.decompress_entry(entry, inflate, bytes).map_err(TagError::library)?;
+    Ok(())
 }
 
 /// What a delta makes of its base, or nothing where it does not belong to it.
