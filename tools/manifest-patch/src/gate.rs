@@ -12,6 +12,7 @@ use crate::images::{Image, Part, Place};
 use crate::patch::Change;
 use crate::piece::changes_of;
 use crate::position::Positions;
+use crate::search::Search;
 use crate::shared::other_places;
 use crate::verify::{Edit, spliced, verify};
 use crate::yaml::scalar::{self, Splice};
@@ -118,7 +119,8 @@ impl Answer {
 
     /// Compares texts piece by piece, so that what didn't change needs no reading.
     pub fn compare_texts(&mut self, name: &str, before: &str, after: &str) {
-        let (mut old, mut new) = (pieces(before.as_bytes()), pieces(after.as_bytes()));
+        let search = Search::of(before.len() + after.len());
+        let (mut old, mut new) = (pieces(before.as_bytes(), search), pieces(after.as_bytes(), search));
         if old.len() != new.len() {
             old = vec![Piece::whole(before.as_bytes())];
             new = vec![Piece::whole(after.as_bytes())];

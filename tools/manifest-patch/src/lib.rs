@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod replace;
 pub mod report;
 pub mod run;
+pub mod search;
 pub mod select;
 pub mod shared;
 pub mod template;

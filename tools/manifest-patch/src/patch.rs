@@ -8,6 +8,7 @@ use crate::piece::patch_piece;
 use crate::position::Position;
 use crate::prefilter::Needles;
 use crate::refusal::Located;
+use crate::search::Search;
 use crate::select::{Scope, Target};
 use crate::verify;
 use crate::yaml::stream::{Piece, pieces};
@@ -109,12 +110,15 @@ pub fn patch_all(
     request: &Request,
     jobs: Option<NonZeroUsize>,
 ) -> Result<Vec<Outcome>, Located> {
-    let needles = Needles::of(&request.targets);
+    let search = Search::of(sources.iter().map(|source| source.bytes.len()).sum());
+    let needles = Needles::of(&request.targets, search);
     let tasks: Vec<(usize, Piece<'_>)> = sources
         .iter()
         .enumerate()
         .filter(|(_, source)| needles.may_be_in(&source.bytes))
-        .flat_map(|(number, source)| pieces(&source.bytes).into_iter().map(move |piece| (number, piece)))
+        .flat_map(|(number, source)| {
+            pieces(&source.bytes, search).into_iter().map(move |piece| (number, piece))
+        })
         .filter(|(_, piece)| needles.may_be_in(piece.bytes))
         .collect();
     let work: usize = tasks.iter().map(|(_, piece)| piece.bytes.len()).sum();

@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 
-use memchr::{memchr_iter, memrchr};
-
 /// A place in a file, as editors count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -43,9 +41,9 @@ impl<'t> Positions<'t> {
             _ => (0, self.start),
         };
         let between = &self.text[from..offset];
-        let position = match memrchr(b'\n', between.as_bytes()) {
+        let position = match between.rfind('\n') {
             Some(last) => Position {
-                line: line + memchr_iter(b'\n', between.as_bytes()).count(),
+                line: line + between.bytes().filter(|&c| c == b'\n').count(),
                 column: between[last + 1..].chars().count() + 1,
             },
             None => Position { line, column: column + between.chars().count() },

@@ -4,8 +4,7 @@
 //! so a stream of many documents is cut there. Where the number of documents in a piece could not
 //! be told without parsing (`...`, directives, carriage returns as line breaks), nothing is cut.
 
-use memchr::memchr_iter;
-use memchr::memmem;
+use crate::search::Search;
 
 /// A part of a text that holds whole documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +29,13 @@ impl<'a> Piece<'a> {
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Cuts a text at its document markers.
-pub fn pieces(text: &[u8]) -> Vec<Piece<'_>> {
+pub fn pieces(text: &[u8], search: Search) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut piece = Piece::whole(text);
-    if holds_more_than_markers(text) {
+    if holds_more_than_markers(text, search) {
         return vec![piece];
     }
-    for (line, newline) in (2..).zip(memchr_iter(b'\n', text)) {
+    for (line, newline) in (2..).zip(search.places(b'\n', text)) {
         let next = newline + 1;
         if is_marker(&text[next..]) {
             piece.bytes = &text[piece.offset..next];
@@ -54,15 +53,15 @@ fn is_marker(line: &[u8]) -> bool {
     line.starts_with(b"---") && line.get(3).is_none_or(|c| matches!(c, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
-fn holds_more_than_markers(text: &[u8]) -> bool {
+fn holds_more_than_markers(text: &[u8], search: Search) -> bool {
     let lone_return =
-        || memchr_iter(b'\r', text).any(|at| text.get(at + 1).is_some_and(|&next| next != b'\n'));
-    let has = |what: &[u8]| memmem::find(text, what).is_some();
+        || search.places(b'\r', text).any(|at| text.get(at + 1).is_some_and(|&next| next != b'\n'));
+    let has = |what: &[u8]| search.word(what).first(text).is_some();
     text.starts_with(b"%")
         || text.starts_with(b"\xef\xbb\xbf%")
         || has(b"\n%")
         || has(b"\n...")
-        || memmem::find_iter(text, BYTE_ORDER_MARK).any(|at| at > 0)
+        || text.get(1..).is_some_and(|rest| search.word(BYTE_ORDER_MARK).first(rest).is_some())
         || lone_return()
 }
 
@@ -81,7 +80,7 @@ mod tests {
         let text_of = |piece: Piece<'_>| {
             std::str::from_utf8(&text.as_bytes()[piece.offset..][..piece.bytes.len()]).map(str::len)
         };
-        pieces(text.as_bytes())
+        pieces(text.as_bytes(), Search::Plain)
             .into_iter()
             .map(|piece| (piece.document, piece.line, &text[piece.offset..][..text_of(piece).unwrap()]))
             .collect()
@@ -108,7 +107,7 @@ mod tests {
         for text in
             ["a\n---\nb\n", "# c\n\n---\n# d\n---\nb\n---\n", "---\n---\n---\n", "--- a\n--- |\n x\n---\n"]
         {
-            let pieces = pieces(text.as_bytes());
+            let pieces = pieces(text.as_bytes(), Search::Plain);
             let mut documents = 0;
             for piece in &pieces {
                 assert_eq!(piece.document, documents, "{text:?}");
