@@ -109,6 +109,7 @@ pub struct Cli {
 
 impl Program for Cli {
     const NAME: &'static str = "covgate";
+    const IS_BRIEF: bool = true;
 
     fn preferences(&self) -> Preferences {
         Preferences { verbosity: self.talk.verbosity(), json: self.output == Output::Json }

@@ -126,6 +126,7 @@ pub struct Cli {
 
 impl Program for Cli {
     const NAME: &'static str = "imgtag";
+    const IS_BRIEF: bool = true;
 
     fn preferences(&self) -> Preferences {
         Preferences { verbosity: self.talk.verbosity(), json: self.output == Format::Json }

@@ -172,6 +172,7 @@ struct Writing {
 
 impl Program for Cli {
     const NAME: &'static str = "manifest-patch";
+    const IS_BRIEF: bool = true;
 
     fn preferences(&self) -> Preferences {
         let json = match &self.command {

@@ -63,17 +63,13 @@ pub(crate) fn clean_up() -> impl Sized {
     tasks
 }
 
-/// Makes signals end a process that the kernel shields from them: as process 1 of a container, SIGINT and SIGTERM do
-/// nothing unless they are handled.
-pub(crate) fn watch_as_first_process() {
-    if std::process::id() == 1 {
-        watch();
-    }
+/// Whether the kernel keeps from the process what it does not handle, as it does for process 1 of a container.
+pub(crate) fn is_shielded() -> bool {
+    std::process::id() == 1
 }
 
-/// Watches for SIGINT and SIGTERM, from the first thing on that must not stay behind. Until then the kernel ends the
-/// process, and a step of a millisecond is spared the thread.
-fn watch() {
+/// Watches for SIGINT and SIGTERM.
+pub(crate) fn watch() {
     // Where there is no thread to be had, a signal ends the process as it does by default.
     WATCHING.call_once(|| drop(handle_signals()));
 }

@@ -16,6 +16,10 @@ pub trait Program: clap::Parser {
     /// The name that messages begin with and that the JSON schema carries.
     const NAME: &'static str;
 
+    /// Whether the step takes milliseconds. It is then ended by signals as the system does it, and spared a thread that
+    /// watches for them, until there is something that must not stay behind.
+    const IS_BRIEF: bool = false;
+
     /// How the user wants to be talked to.
     fn preferences(&self) -> Preferences;
 
@@ -51,7 +55,9 @@ pub fn main<P: Program>() -> ExitCode {
     report_panics(P::NAME);
     let mut io = Io { out: Records::stdout(), console: Console::new(P::NAME, Verbosity::Normal) };
     let wants_json = asks_for_json(&argv);
-    interrupt::watch_as_first_process();
+    if !P::IS_BRIEF || interrupt::is_shielded() {
+        interrupt::watch();
+    }
     let result = parse_and_run::<P>(&argv, &mut io);
     finish::<P>(result, wants_json, &mut io).into()
 }
