@@ -184,6 +184,21 @@ fn peak_memory() -> Option<u64> {
 }
 
 #[test]
+fn a_form_feed_is_no_white_space() {
+    for (format, name) in
+        [(Format::Clover, "clover.xml"), (Format::Cobertura, "cobertura.xml"), (Format::Jacoco, "jacoco.xml")]
+    {
+        let report = String::from_utf8(corpus(&[name]).remove(0)).unwrap();
+        let report = ["<line ", "<counter "]
+            .iter()
+            .fold(report, |report, tag| report.replacen(tag, &tag.replace(' ', "\u{c}"), 1))
+            .into_bytes();
+        let quick = outcome(format, Depth::Files, Box::new(Cursor::new(report.clone())));
+        assert_eq!(quick, outcome(format, Depth::Files, Box::new(Trickle(Cursor::new(report)))), "{name}");
+    }
+}
+
+#[test]
 fn coverage_html() {
     try_damaged(Format::CoverageHtml, &["index.html"]);
 }

@@ -5,7 +5,7 @@
 
 use memchr::arch::all::is_prefix;
 
-use super::xml::{Kind, MAX_ATTRIBUTES, Tag, Tags, hit, plain_attribute};
+use super::xml::{Kind, MAX_ATTRIBUTES, Tag, Tags, hit, is_space, plain_attribute};
 use super::{Depth, digits};
 use crate::coverage::{Coverage, FileCoverage};
 use crate::error::ReportError;
@@ -256,7 +256,7 @@ fn past(block: &[u8], at: usize, part: &[u8]) -> Option<usize> {
 
 fn past_space(block: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
-    while block.get(at)?.is_ascii_whitespace() {
+    while is_space(*block.get(at)?) {
         at += 1;
     }
     Some(at)

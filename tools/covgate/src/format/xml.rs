@@ -424,7 +424,7 @@ fn append(text: &mut String, part: &str) -> Range<usize> {
 /// Reads a tag at the start of the block, after white space. It has to be whole, its names ASCII,
 /// its values quoted and without `<`; the answer is how many bytes it took, white space included.
 fn plain_tag(block: &[u8], tag: &mut Tag) -> Option<usize> {
-    let start = block.iter().position(|c| !c.is_ascii_whitespace())?;
+    let start = block.iter().position(|c| !is_space(*c))?;
     let mut at = start + 1;
     if *block.get(start)? != b'<' {
         return None;
@@ -440,7 +440,7 @@ fn plain_tag(block: &[u8], tag: &mut Tag) -> Option<usize> {
     tag.kind = if closing { Kind::End } else { Kind::Start };
     loop {
         let spaces = at;
-        while block.get(at)?.is_ascii_whitespace() {
+        while is_space(*block.get(at)?) {
             at += 1;
         }
         match block[at] {
@@ -461,6 +461,11 @@ fn plain_tag(block: &[u8], tag: &mut Tag) -> Option<usize> {
     at += 1;
     tag.text.push_str(std::str::from_utf8(&block[start..at]).ok()?);
     Some(at)
+}
+
+/// White space as XML has it (XML 1.0, 2.3): a form feed is none.
+pub(super) const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Bytes that names of elements and attributes are made of.
