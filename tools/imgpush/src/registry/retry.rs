@@ -31,9 +31,11 @@ pub fn pause(tries: u32, asked: Option<Duration>) -> Duration {
     asked.map_or_else(|| base.mul_f64(jitter), |asked| asked + base / 10).min(LONGEST)
 }
 
-/// The `Retry-After` of an answer, as seconds (RFC 9110, 10.2.3); a date is rare and treated as absent.
+/// The `Retry-After` of an answer: seconds, or a date (RFC 9110, 10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok())
 }
 
 /// 0 to 999, from the clock: enough to spread retries.
@@ -50,5 +52,18 @@ mod tests {
         assert!(pause(1, None) < Duration::from_millis(300));
         assert!(pause(4, None) > pause(1, None));
         assert_eq!(pause(1, Some(Duration::from_hours(1))), LONGEST);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_seconds_or_a_date() {
+        let asked = |value: &str| {
+            let value = value.parse().unwrap();
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
+        };
+        assert_eq!(asked("120"), Some(Duration::from_mins(2)));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30));
+        assert!(asked(&soon).is_some_and(|asked| asked <= Duration::from_secs(30)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        assert_eq!(asked("soon"), None);
     }
 }

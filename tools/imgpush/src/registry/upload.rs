@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RANGE};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::sync::mpsc;
 
 use super::blob::{Begun, is_spoilt};
-use super::{Ask, Repository, TRIES, chain, is_redirect, retry, streamed};
+use super::request::{chain, is_redirect};
+use super::{Ask, Repository, TRIES, retry};
 use crate::digest::{self, Hasher};
 use crate::error::PushError;
 
@@ -109,6 +110,13 @@ enum Patched {
 }
 
 impl Repository {
+    /// How large a chunk must be, as some registries say when an upload begins (OCI distribution specification,
+    /// "Pushing a blob in chunks").
+    pub(super) fn learn_least_chunk(&self, headers: &HeaderMap) {
+        let least = headers.get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        self.least_chunk.store(least.unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// Sends a blob as it is made.
     pub async fn upload(&self, pieces: Pieces<'static>) -> Result<Uploaded, PushError> {
         let mut made = Made {
@@ -312,4 +320,13 @@ fn received(headers: &HeaderMap) -> Option<u64> {
     let last: u64 = last.trim().parse().ok()?;
     // An empty upload is said to be 0-0, which is what one byte would be said to be too.
     Some(if last == 0 { 0 } else { last + 1 })
+}
+
+/// A body that is sent as it comes.
+fn streamed(pieces: tokio::sync::mpsc::Receiver<bytes::Bytes>) -> Body {
+    let stream = futures_util::stream::unfold(pieces, |mut pieces| async {
+        let piece = pieces.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+    });
+    Body::wrap_stream(stream)
 }
