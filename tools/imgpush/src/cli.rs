@@ -19,8 +19,10 @@ use crate::credentials::{Credentials, Sources};
 use crate::engine::{Engine, Settings};
 use crate::error::PushError;
 use crate::outcome::{Outcome, Pushed};
-use crate::push::{Options, Push, Source, Way};
+use crate::push::{Options, Push};
 use crate::registry::{Reach, Repository, Trust};
+use crate::source::Source;
+use crate::way::Way;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +40,11 @@ DOCKER_AUTH_CONFIG; docker's config.json with its credential helpers.
 The engine is the one at DOCKER_HOST, with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as docker reads them, or that of \
 DOCKER_CONTEXT or docker's current context. Registries are trusted by the system's CAs (SSL_CERT_FILE), docker's \
 certs.d and --ca-file.
+
+With --engine auto the engine pushes, as long as it is sooner done than an export: what it has pushed before takes it \
+nothing, and a layer of some megabytes little. It is stopped when it tells that it has more to compress, on one thread a \
+layer: on two cores a third of the image, or all of it where the engine is cold. That goes from its export to the \
+registry, compressed on every core. stderr, and `engine` in JSON, say who sent the image.
 
 Exit status: 0 the registry has it, 1 --no-clobber found other content, 2 trouble that stays, 75 trouble that may \
 pass, 77 credentials.";

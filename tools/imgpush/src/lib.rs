@@ -1,7 +1,7 @@
 //! Image reference to image in the registry, with a digest that is true.
 //!
 //! For each reference the registry is asked first ([`registry`]): what is there already is not sent
-//! again. Otherwise the engine pushes it ([`engine`]), or its layers are compressed on every core
+//! again. Otherwise the engine pushes it ([`way`], [`engine`]), or its layers are compressed on every core
 //! ([`compress`]) while they come out of the engine or of an archive ([`archive`]). The digest is printed only
 //! once the registry has confirmed it by tag and by digest ([`push`]).
 
@@ -18,3 +18,5 @@ pub mod outcome;
 pub mod progress;
 pub mod push;
 pub mod registry;
+pub mod source;
+pub mod way;

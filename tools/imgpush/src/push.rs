@@ -1,43 +1,20 @@
 //! One image: asked for, pushed if need be, and confirmed.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use image_reference::ImageReference;
 use step::Console;
 
-use crate::archive::{Folder, Graph, Saved, Work, by_digest, documents_of, graph, root, saved};
+use crate::archive::Work;
+use crate::compress::Compression;
 use crate::direct::{self, Ready};
-use crate::engine::{Engine, EnginePush, LocalImage};
 use crate::error::PushError;
 use crate::layers::{Image, Known};
 use crate::outcome::{Outcome, Pushed};
 use crate::progress::Progress;
 use crate::registry::{Manifest, Repository, TRIES, pause};
-
-/// Where images come from.
-pub enum Source {
-    /// The container engine.
-    Engine(Engine),
-    /// A folder with an OCI image layout.
-    Folder(Folder),
-    /// An archive of such a folder; `None` is stdin.
-    OciArchive(Option<PathBuf>),
-    /// What `docker save` writes; `None` is stdin.
-    DockerArchive(Option<PathBuf>),
-}
-
-/// Who sends an engine's image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Way {
-    /// The engine, unless it would have to compress much
-    #[default]
-    Auto,
-    /// The engine
-    Daemon,
-    /// This program, from the engine's export
-    Direct,
-}
+use crate::source::{Local, Source};
+use crate::way::Way;
 
 /// How to push.
 #[derive(Debug, Clone)]
@@ -60,39 +37,6 @@ pub struct Options {
     pub earlier: Vec<(String, String)>,
 }
 
-/// What is known of an image before anything is read of its layers.
-enum Local {
-    Engine(Box<LocalImage>),
-    Graph(Graph),
-    Saved(Saved),
-    Unknown,
-}
-
-impl Local {
-    fn is(&self, there: &Manifest) -> bool {
-        let config = there.config.as_ref().map(|config| &config.digest);
-        match self {
-            // The classic store names an image by its configuration, the containerd store by its manifest.
-            Self::Engine(image) => {
-                config
-                    .is_some_and(|config| *config == image.id || image.configuration.as_ref() == Some(config))
-                    || there.digest == image.id
-            }
-            Self::Graph(graph) => graph.manifests.last().is_some_and(|(top, _)| top.digest == there.digest),
-            Self::Saved(saved) => config == Some(&saved.id),
-            Self::Unknown => false,
-        }
-    }
-
-    /// Whether a configuration is this image's, where that can't be told from a digest.
-    fn has_configuration(&self, configuration: &[u8]) -> bool {
-        match self {
-            Self::Engine(image) => image.description.as_ref().is_some_and(|told| told.is_of(configuration)),
-            _ => false,
-        }
-    }
-}
-
 /// One image on its way.
 pub struct Push<'a> {
     /// Where it comes from.
@@ -110,7 +54,7 @@ pub struct Push<'a> {
 impl Push<'_> {
     /// Sees to it that the registry holds the image under its tag.
     pub async fn run(&self) -> Result<Outcome, PushError> {
-        let mut local = self.look().await?;
+        let mut local = self.source.look(self.image, self.tag()).await?;
         let there = self.repository.manifest(self.tag()).await?;
         if let Some(there) = &there {
             self.recognise(&mut local, there).await?;
@@ -177,36 +121,12 @@ impl Push<'_> {
         }))
     }
 
-    fn tag(&self) -> &str {
+    pub(crate) fn tag(&self) -> &str {
         self.image.tag().unwrap_or("latest")
     }
 
     fn reference(&self) -> String {
         format!("{}:{}", self.image.repository(), self.tag())
-    }
-
-    /// What can be known at once.
-    async fn look(&self) -> Result<Local, PushError> {
-        Ok(match self.source {
-            Source::Engine(engine) => Local::Engine(Box::new(engine.image(&self.reference()).await?)),
-            Source::Folder(folder) => Local::Graph(folder.graph(self.image, self.tag())?),
-            Source::DockerArchive(Some(file)) => match documents_of(file)? {
-                Some(documents) => {
-                    let name = file.display().to_string();
-                    Local::Saved(saved(&documents, self.image, self.tag(), &name)?)
-                }
-                None => Local::Unknown,
-            },
-            Source::OciArchive(Some(file)) => match documents_of(file)? {
-                Some(documents) => {
-                    let name = file.display().to_string();
-                    let root = root(&documents, self.image, self.tag(), &name)?;
-                    Local::Graph(graph(&root, &name, &by_digest(&documents))?)
-                }
-                None => Local::Unknown,
-            },
-            Source::DockerArchive(None) | Source::OciArchive(None) => Local::Unknown,
-        })
     }
 
     /// The answer to `--no-clobber` where one of the tags has other content.
@@ -267,53 +187,13 @@ impl Push<'_> {
         Ok(None)
     }
 
-    /// Lets the engine push, if that is wanted and is not the slower way; the digest and the bytes that it told.
-    async fn by_engine(
-        &self,
-        engine: &Engine,
-        local: &LocalImage,
-    ) -> Result<Option<(Option<String>, u64)>, PushError> {
-        // Older engines can't export an image without layers; there is nothing to compress in it.
-        let direct = self.options.way == Way::Direct && !local.diff_ids.is_empty();
-        if direct || self.options.dry_run {
-            return Ok(None);
-        }
-        let automatic = self.options.way == Way::Auto;
-        let most = automatic.then(|| worth_compressing_here(local.size));
-        let credentials = self.repository.credentials();
-        let mut tries = 0;
-        loop {
-            let reason = match engine.push(self.image, self.tag(), credentials, most, self.console).await {
-                Ok(EnginePush::Done { digest, sent }) => return Ok(Some((digest, sent))),
-                Ok(EnginePush::Stopped { sending }) => {
-                    format!("it has {} to compress on one thread a layer", indicatif::HumanBytes(sending))
-                }
-                Err(PushError::NoImage(image)) => return Err(PushError::NoImage(image)),
-                Err(error) if automatic => error.to_string(),
-                Err(PushError::Engine { message, transient: true, .. }) if tries + 1 < TRIES => {
-                    tries += 1;
-                    self.console.detail(format!("the engine failed ({message}); trying again"));
-                    tokio::time::sleep(pause(tries, None)).await;
-                    continue;
-                }
-                Err(PushError::Engine { message, .. }) if is_unauthorized(&message) => {
-                    return Err(self.repository.unauthorized(&message));
-                }
-                Err(error) => return Err(error),
-            };
-            self.console.note(format!("sending directly, not through the engine: {reason}"));
-            return Ok(None);
-        }
-    }
-
     /// Sends everything but the manifest.
     async fn send_directly(&self, local: Local, known: Known) -> Result<Ready, PushError> {
         let mut work = Work {
             repository: Arc::clone(self.repository),
             known: Arc::new(known),
             compress: !matches!(self.source, Source::OciArchive(_) | Source::Folder(_)),
-            level: self.options.level,
-            threads: self.options.threads,
+            compression: Arc::new(Compression::new(self.options.level, self.options.threads)),
             progress: Progress::new(self.console.clone()),
         };
         let mut tries = 0;
@@ -420,18 +300,4 @@ impl Push<'_> {
         }
         Ok(changed)
     }
-}
-
-/// From how many bytes on a push is done faster here than by the engine. The engine compresses some 30 MB/s a
-/// layer; here the whole image must be exported first, at some 140 MB/s, and then goes at over 100 MB/s a thread.
-const fn worth_compressing_here(image_size: u64) -> u64 {
-    let quarter = image_size / 4;
-    if quarter > 24 << 20 { quarter } else { 24 << 20 }
-}
-
-fn is_unauthorized(message: &str) -> bool {
-    let lower = message.to_ascii_lowercase();
-    ["unauthorized", "denied", "authentication required", "no basic auth"]
-        .iter()
-        .any(|word| lower.contains(word))
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::error::SendError;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::unpack::is_json;
 use super::{Documents, GZIP, LARGEST_DOCUMENT};
-use crate::compress::BLOCK;
+use crate::compress::{BLOCK, Blocks};
 use crate::digest::Hasher;
 use crate::error::PushError;
 
@@ -38,13 +39,17 @@ pub fn open(file: &Path) -> Result<File, PushError> {
 
 impl Entry {
     /// Reads `input` on a thread.
-    pub fn read(input: impl Read + Send + 'static, name: String) -> Result<Entries, PushError> {
+    pub fn read(
+        input: impl Read + Send + 'static,
+        name: String,
+        spare: Arc<Blocks>,
+    ) -> Result<Entries, PushError> {
         let (entries, receiver) = mpsc::channel(1);
         std::thread::Builder::new()
             .name("archive".to_owned())
             .spawn(move || {
                 let mut archive = tar::Archive::new(input);
-                if let Err(cause) = read_entries(&mut archive, &entries, &name) {
+                if let Err(cause) = read_entries(&mut archive, &entries, &name, &spare) {
                     let _ = entries.blocking_send(Err(broken(cause, &name)));
                 }
             })
@@ -57,6 +62,7 @@ fn read_entries(
     archive: &mut tar::Archive<impl Read>,
     entries: &mpsc::Sender<Result<Entry, PushError>>,
     name: &str,
+    spare: &Blocks,
 ) -> io::Result<()> {
     let mut seen = false;
     for entry in archive.entries()? {
@@ -83,7 +89,8 @@ fn read_entries(
         let mut hasher = Hasher::new();
         let mut read = 0;
         loop {
-            let mut block = Vec::with_capacity(BLOCK.min(usize::try_from(size - read).unwrap_or(BLOCK)));
+            let left = usize::try_from(size - read).unwrap_or(BLOCK);
+            let mut block = if left < BLOCK { Vec::with_capacity(left) } else { spare.take() };
             if let Err(cause) = entry.by_ref().take(BLOCK as u64).read_to_end(&mut block) {
                 // Who reads the entry is told; where nobody does, whoever waits for the next one.
                 if let Err(SendError(Err(unheard))) = blocks.blocking_send(Err(broken(cause, name))) {

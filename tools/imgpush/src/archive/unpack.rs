@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::entries::{Entries, Entry};
 use super::{Arriving, Documents, GZIP, LARGEST_DOCUMENT, blob_digest};
-use crate::compress;
+use crate::compress::Compression;
 use crate::digest::Hasher;
 use crate::error::PushError;
 use crate::layers::Known;
@@ -40,10 +40,8 @@ pub struct Work {
     pub known: Arc<Known>,
     /// Whether layers that are not compressed are to be, and what layers unpack to is what counts.
     pub compress: bool,
-    /// How well: 1 to 12.
-    pub level: u8,
-    /// On how many threads.
-    pub threads: usize,
+    /// How.
+    pub compression: Arc<Compression>,
     /// Who tells how far it is.
     pub progress: Progress,
 }
@@ -215,11 +213,8 @@ async fn send(
             block
         }
     });
-    let pieces: Pieces<'_> = if as_it_is {
-        Box::pin(counted)
-    } else {
-        Box::pin(compress::gzip(counted, work.level, work.threads))
-    };
+    let pieces: Pieces<'_> =
+        if as_it_is { Box::pin(counted) } else { Box::pin(Arc::clone(&work.compression).gzip(counted)) };
     let uploaded = work.repository.upload(pieces).await?;
     let content = entry.digest.await.map_err(|_| PushError::Archive {
         name: entry.path.clone(),

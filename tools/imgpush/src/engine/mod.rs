@@ -2,6 +2,7 @@
 
 mod description;
 mod endpoint;
+mod export;
 mod legacy_ids;
 mod ssh;
 
@@ -12,8 +13,7 @@ use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::PushImageOptionsBuilder;
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{StreamExt as _, stream};
 use image_reference::ImageReference;
 use step::Console;
 
@@ -24,6 +24,7 @@ use crate::registry::{TRIES, pause};
 
 pub use description::Description;
 pub use endpoint::Settings;
+pub use export::Export;
 
 /// A connection to the engine.
 pub struct Engine {
@@ -45,6 +46,15 @@ pub struct LocalImage {
     pub configuration: Option<String>,
 }
 
+/// A layer that the engine is sending, in bytes as its store has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending {
+    /// All of them.
+    pub total: u64,
+    /// Those that are read.
+    pub done: u64,
+}
+
 /// How the engine's own push ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnginePush {
@@ -55,10 +65,10 @@ pub enum EnginePush {
         /// The bytes of the layers that it sent, as far as it tells.
         sent: u64,
     },
-    /// It was stopped, since it had more to send than it was allowed.
+    /// It was stopped, since it had too much to send.
     Stopped {
-        /// The bytes that it was going to send, uncompressed, as far as it had said.
-        sending: u64,
+        /// The bytes that it had left to send, as far as it had said.
+        left: u64,
     },
 }
 
@@ -113,10 +123,11 @@ impl Engine {
     }
 
     /// The image as `docker save` writes it.
-    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, PushError>> + Send + use<> {
+    pub fn export(&self, reference: &str, progress: &Progress) -> Export {
         let docker = self.docker.clone();
         let (reference, named) = (reference.to_owned(), reference.to_owned());
-        futures_util::stream::once(async move { docker.export_image(&reference).boxed() }).flatten().map(
+        // Asked for by the thread that reads it.
+        let pieces = stream::once(async move { docker.export_image(&reference).boxed() }).flatten().map(
             move |bytes| {
                 bytes.map_err(|error| match error {
                     EngineError::DockerResponseServerError { message, .. } => {
@@ -125,16 +136,17 @@ impl Engine {
                     error => no_engine(&error),
                 })
             },
-        )
+        );
+        Export::new(pieces, progress.clone())
     }
 
-    /// Lets the engine push, as long as it does not send more than `most` bytes of layers (uncompressed).
+    /// Lets the engine push, unless what it is sending is too much.
     pub async fn push(
         &self,
         image: &ImageReference,
         tag: &str,
         credentials: Option<&Credentials>,
-        most: Option<u64>,
+        is_too_much: impl Fn(&[Sending]) -> bool,
         console: &Console,
     ) -> Result<EnginePush, PushError> {
         let reference = format!("{}:{tag}", image.repository());
@@ -152,7 +164,11 @@ impl Engine {
                 Ok(line) => line,
                 // bollard stumbles over a line's end after the last line; the registry will be asked anyway.
                 Err(error) if digest.is_some() && error.to_string().contains("bytes remaining") => break,
-                Err(error) => return Err(engine_error(&reference, &error.to_string())),
+                Err(
+                    error @ (EngineError::DockerStreamError { .. }
+                    | EngineError::DockerResponseServerError { .. }),
+                ) => return Err(engine_error(&reference, &error.to_string())),
+                Err(error) => return Err(no_engine(&error)),
             };
             if let Some(error) = line.error_detail.and_then(|detail| detail.message) {
                 return Err(engine_error(&reference, &error));
@@ -169,11 +185,13 @@ impl Engine {
                 let name = format!("layer {}", layers.len() + 1);
                 let (done, bar) = layers.entry(total).or_insert_with(|| (0, bars.layer(&name, total)));
                 bar.add(current.saturating_sub(*done));
-                *done = current.max(*done);
-                let sending: u64 = layers.keys().sum();
-                if most.is_some_and(|most| sending > most) {
+                *done = current.max(*done).min(total);
+                let sending: Vec<Sending> =
+                    layers.iter().map(|(&total, &(done, _))| Sending { total, done }).collect();
+                if is_too_much(&sending) {
                     // The engine stops when nobody listens any more.
-                    return Ok(EnginePush::Stopped { sending });
+                    let left = sending.iter().map(|layer| layer.total - layer.done).sum();
+                    return Ok(EnginePush::Stopped { left });
                 }
             }
         }

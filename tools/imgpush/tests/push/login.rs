@@ -58,6 +58,29 @@ fn users_are_found_where_docker_and_gitlab_keep_them() {
 }
 
 #[test]
+fn a_service_accounts_key_is_googles_password_whether_it_is_a_text_or_a_file() {
+    const KEY: &str = "{\n  \"type\": \"service_account\",\n  \"private_key\": \"-----BEGIN\\n~?>\\n\"\n}";
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    desk.write("key.json", format!("{KEY}\n"));
+    let (proxy, file) = (format!("http://{}", server.host), desk.path("key.json").display().to_string());
+    server.state().user = Some(("_json_key", KEY));
+    for (number, login) in [Login::Basic, Login::Token(Duration::from_mins(5))].into_iter().enumerate() {
+        server.state().login = login;
+        for (place, key) in [KEY, &file].iter().enumerate() {
+            let variables =
+                [("HTTP_PROXY", proxy.as_str()), ("IMGPUSH_PLAIN_HTTP", "1"), ("SERVICE_ACCOUNT_KEY", key)];
+            // The server stands in for a proxy, and so for Google.
+            push(&desk, &format!("europe-docker.pkg.dev/project/app{number}:v{place}"), &variables).ended(0);
+        }
+    }
+    let variables =
+        [("HTTP_PROXY", proxy.as_str()), ("IMGPUSH_PLAIN_HTTP", "1"), ("SERVICE_ACCOUNT_KEY", "{}")];
+    let ran = push(&desk, "europe-docker.pkg.dev/project/app:v9", &variables).ended(77);
+    assert!(ran.stderr.contains("the user _json_key (from SERVICE_ACCOUNT_KEY)"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_token_that_ends_under_way_is_replaced() {
     let (server, desk) = (Server::new(), Desk::new());
     image(&desk, LARGE);

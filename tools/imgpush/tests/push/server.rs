@@ -90,6 +90,8 @@ pub(crate) struct State {
     pub(crate) uploads: HashMap<String, Vec<u8>>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) login: Login,
+    /// Who may log in, instead of [`USER`].
+    pub(crate) user: Option<(&'static str, &'static str)>,
     pub(crate) requests: Vec<String>,
     /// What a mount is answered, instead of being made; 202 begins an upload.
     pub(crate) mounts: Option<u16>,
@@ -187,7 +189,10 @@ fn head(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut words = start.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
     // A client that takes this server for a proxy names the host too.
-    let target = target.strip_prefix("http://registry.test").unwrap_or(&target).to_owned();
+    let target = match target.strip_prefix("http://").and_then(|address| address.find('/')) {
+        Some(slash) => target["http://".len() + slash..].to_owned(),
+        None => target,
+    };
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
     let mut headers = HashMap::new();
@@ -302,6 +307,13 @@ fn answered(state: &Mutex<State>, request: &Request, stream: &TcpStream) -> Opti
 }
 
 impl State {
+    fn basic(&self) -> String {
+        use base64::Engine as _;
+        let (name, password) = self.user.unwrap_or(USER);
+        let pair = format!("{name}:{password}");
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    }
+
     fn answer(&mut self, request: &Request) -> Answer {
         if request.path == "/token" {
             return self.token(request);
@@ -340,7 +352,7 @@ impl State {
         let given = request.headers.get("authorization").map_or("", String::as_str);
         match &self.login {
             Login::Nobody => None,
-            Login::Basic => (given != basic())
+            Login::Basic => (given != self.basic())
                 .then(|| Answer::new(401).header("WWW-Authenticate", "Basic realm=\"here\"")),
             Login::Token(_) => {
                 let right = if request.method == "GET" || request.method == "HEAD" { "pull" } else { "push" };
@@ -368,7 +380,7 @@ impl State {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         let form: HashMap<String, String> =
             reqwest::Url::parse(&format!("http://x/?{body}")).unwrap().query_pairs().into_owned().collect();
-        let is_user = request.headers.get("authorization").is_some_and(|given| *given == basic());
+        let is_user = request.headers.get("authorization").is_some_and(|given| *given == self.basic());
         let is_identity = form.get("refresh_token").is_some_and(|token| token == "an identity token");
         if !is_user && !is_identity {
             return Answer::new(401);
@@ -469,10 +481,4 @@ impl State {
             None => Answer::new(404),
         }
     }
-}
-
-fn basic() -> String {
-    use base64::Engine as _;
-    let pair = format!("{}:{}", USER.0, USER.1);
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
