@@ -12,7 +12,8 @@ Prints `{"port": N}` once it listens. A fault is a JSON object that says which r
       status    answers `status` (default 503) with `headers` and `body`; upstream hears nothing.
                 `"unread": true` answers without reading the request's body
       reset     resets the connection, after `bytes` (default 0) of the request's body were read
-      stall     reads the request and says nothing for `seconds` (default 60), then closes
+      stall     reads the request and says nothing for `seconds` (default 60), then closes. `"unread": true` leaves the
+                request's body where it is, and is held for as long
       lose      passes the request on, and resets the connection instead of answering
       truncate  closes the connection after `bytes` (default half) of the answer's body
       corrupt   flips the bits of the answer's first body byte
@@ -20,7 +21,8 @@ Prints `{"port": N}` once it listens. A fault is a JSON object that says which r
 
 The first fault that matches and is not used up happens. While the proxy runs, `PUT /_faults` with a JSON list replaces
 the faults and clears the record; `GET /_faults` gives `{"faults": [… each with "met"], "requests": [{method, path,
-fault, status, bytes}]}`, of which `bytes` are those of the request's body that were read.
+fault, status, bytes, left}]}`, of which `bytes` are those of the request's body that were read, and `left` says of a
+stall that is over whether the client went before.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import http.client
 import http.server
 import json
 import re
+import select
 import socket
 import ssl
 import struct
@@ -93,7 +96,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.control()
             return
         fault = self.faults.meet(self.command, self.path)
-        self.record = {"method": self.command, "path": self.path, "fault": fault["fault"], "status": None, "bytes": 0}
+        self.record = {"method": self.command, "path": self.path, "fault": fault["fault"], "status": None, "bytes": 0, "left": None}
         with self.faults.lock:
             self.faults.requests.append(self.record)
         ANSWERS[fault["fault"]](self, fault)
@@ -234,14 +237,13 @@ def reset(proxy: Proxy, fault: dict) -> None:
 
 
 def stall(proxy: Proxy, fault: dict) -> None:
-    for _ in proxy.body():
-        pass
-    # Ends early where the client gives up.
-    proxy.connection.settimeout(fault.get("seconds", 60))
-    try:
-        proxy.connection.recv(1, socket.MSG_PEEK)
-    except OSError:
-        pass
+    if not fault.get("unread"):
+        for _ in proxy.body():
+            pass
+    # Ends early where the client gives up; behind bytes that nobody reads its end does not show.
+    client = select.poll()
+    client.register(proxy.connection, select.POLLRDHUP)
+    proxy.record["left"] = bool(client.poll(fault.get("seconds", 60) * 1000))
     proxy.close_connection = True
 
 

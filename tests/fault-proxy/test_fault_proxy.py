@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -108,6 +109,21 @@ class FaultProxy(unittest.TestCase):
         self.client.timeout = 0.2
         with self.assertRaises(socket.timeout):
             self.ask("GET", "/")
+
+    def test_stalls_until_the_client_leaves(self) -> None:
+        self.faults({"fault": "stall"}, {"fault": "stall", "unread": True, "seconds": 1})
+        for size in (10, 1 << 25):
+            self.client.close()
+            self.client.timeout = 0.2
+            # The second is more than connections have room for.
+            with self.assertRaises(socket.timeout):
+                self.ask("PUT", "/", bytes(size))
+        self.client.close()
+        self.client.timeout = 5
+        patience = time.monotonic() + 5
+        while not (record := json.loads(self.ask("GET", "/_faults")[1])["requests"])[0]["left"]:
+            self.assertLess(time.monotonic(), patience)
+        self.assertEqual([request["bytes"] for request in record], [10, 0])
 
     def test_truncates(self) -> None:
         self.faults({"fault": "truncate", "bytes": 10}, {"fault": "truncate", "path": "chunks"})
