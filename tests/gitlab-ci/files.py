@@ -65,6 +65,23 @@ class Quiet(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
+class FileServer:
+    """Serves a folder, as any server of files would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def serving(self, text: str) -> str:
+        """A pipeline that includes from here what it would include from a GitLab server by `remote`."""
+        return re.sub(r"https://\S+/-/raw/main/", f"http://127.0.0.1:{self._server.server_port}/", text)
+
+
 class Desk:
     """A clone of a project with our files below ci/, where a pipeline is looked at."""
 
@@ -75,9 +92,7 @@ class Desk:
         self.ci.mkdir()
         for file in (ROOT / "ci").glob("*.yml"):
             (self.ci / file.name).write_text(file.read_text())
-        handler = partial(Quiet, directory=str(self.folder))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = FileServer(self.folder)
         self._git("init", "-q", "-b", "main")
         self._git("remote", "add", "origin", "git@gitlab.test:team/app.git")
         self._git("add", "-A")
@@ -85,8 +100,7 @@ class Desk:
 
     def close(self) -> None:
         """Removes the clone."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
         self._folder.cleanup()
 
     def _git(self, *words: str) -> None:
@@ -115,4 +129,4 @@ class Desk:
     def _nearby(self, text: str) -> str:
         """The pipeline with what it includes from elsewhere taken from ci/, by `remote` too."""
         local = re.sub(r"- project: .*\n( +)(?:ref: .*\n +)?file:", r"- local:", text)
-        return re.sub(r"https://\S+/-/raw/main/", f"http://127.0.0.1:{self._server.server_port}/", local)
+        return self._server.serving(local)

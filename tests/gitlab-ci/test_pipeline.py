@@ -11,7 +11,7 @@ import shutil
 import unittest
 from xml.etree import ElementTree
 
-from files import examples
+from files import FileServer, examples
 from project import APPLICATION, MANIFESTS, Project, Run, scoped
 from services import ROOT, Service
 from world import APPLICATION_FILES
@@ -138,6 +138,13 @@ class Pipeline(unittest.TestCase):
         manifest = self.project.requested(run.variable("deploy_dev", "MR_URL"), MANIFEST)
         self.assertIn(f"image: registry.test/team/app:{self.commit[:8]} #", manifest)
 
+    def test_included_from_a_server_of_files(self) -> None:
+        server = FileServer(ROOT)
+        self.addCleanup(server.close)
+        run = self.project.run(server.serving(example("remote:")), "push", "deploy_dev")
+        self.assertEqual(run.passed(), {"push", "deploy_dev"}, run.text[-3000:])
+        self.assertEqual(run.variable("push", "IMAGE"), self.run_.variable("push", "IMAGE"))
+
     def test_a_failing_gate_stops_it(self) -> None:
         tags = self.project.registry.tags(APPLICATION)
         inputs = {
@@ -145,7 +152,8 @@ class Pipeline(unittest.TestCase):
             "fail-under": 90,
         }
         given = "".join(f"      {name}: {value}\n" for name, value in inputs.items())
-        pipeline = f"{self.pipeline.rstrip()}\n    inputs:\n{given}"
+        file = "    file: /ci/pipeline.yml\n"
+        pipeline = example("tags: [privileged]").replace(file, f"{file}    inputs:\n{given}")
         stopped = self.project.run(pipeline, "test", "gate", "push", "deploy_dev")
         self.assertNotEqual(stopped.status, 0)
         self.assertEqual((stopped.passed(), stopped.failed()), ({"test"}, {"gate"}), stopped.text[-3000:])
