@@ -92,7 +92,13 @@ impl Program for Cli {
                 Failure::message(FailureKind::Usage, "k8s-sync has no dotenv output").hint("use -o json")
             );
         }
-        let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
+        let mut runtime = match self.command {
+            Verb::Watch(_) => tokio::runtime::Builder::new_multi_thread(),
+            // One run waits for the server most of the time: handing its requests from thread to thread takes longer
+            // than what there is to do with them.
+            _ => tokio::runtime::Builder::new_current_thread(),
+        };
+        let runtime = runtime.enable_all().build().or_fail(FailureKind::Internal)?;
         let done = runtime.block_on(async {
             match self.command {
                 Verb::Health(health) => print_health(&health, self.output, io),

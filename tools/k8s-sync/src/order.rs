@@ -104,7 +104,7 @@ pub fn wave(object: &Value) -> i32 {
 pub fn tasks(manifests: Vec<Manifest>, namespace: &str) -> Result<Vec<Task>, SyncError> {
     let mut tasks = Vec::with_capacity(manifests.len());
     for manifest in manifests {
-        let object = manifest.object.open();
+        let object = manifest.object.annotations();
         let wave = wave(&object);
         let task = |phase, hook| Task {
             manifest: manifest.clone(),

@@ -1,5 +1,7 @@
 //! Whose a field is: ours by server-side apply, another manager's, or one that client-side apply left behind.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::{Value, json};
 
 use crate::cluster::{Apply, Cluster, Conflict, Conflicts};
@@ -7,13 +9,28 @@ use crate::conflicts::Fate;
 use crate::error::SyncError;
 use crate::fields;
 use crate::inventory;
+use crate::manifest::{GroupKind, Identity};
 use crate::packed::Packed;
 use crate::plan::Wanted;
-use crate::standing::{LAST_APPLIED, Standing, is_client_side, is_client_side_manager};
+use crate::standing::{AUTOSCALER, LAST_APPLIED, Standing, is_client_side, is_client_side_manager};
 use crate::sync::Application;
+
+/// The field that autoscalers set.
+const REPLICAS: &str = ".spec.replicas";
 
 /// How often fields are yielded, or an object is read again that changes under our hands.
 const ATTEMPTS: usize = 5;
+
+/// What an apply is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To see what would become of the object.
+    Trial,
+    /// To write what was tried out.
+    Tried,
+    /// To write what could not be tried out: its namespace or its kind comes with the same run.
+    Untried,
+}
 
 /// What an apply came to.
 #[derive(Debug)]
@@ -32,15 +49,19 @@ impl Application {
         path: &str,
         object: &Value,
         standing: Option<&Standing>,
-        dry_run: bool,
+        purpose: Purpose,
     ) -> Result<Applied, SyncError> {
         let manager = self.manager();
         let conflicts = if self.conflicts.takes_all() { Conflicts::Force } else { Conflicts::Fail };
-        let mut how = Apply { manager: &manager, conflicts, dry_run };
+        let mut how = Apply { manager: &manager, conflicts, dry_run: purpose == Purpose::Trial };
         let mut yielded = Vec::new();
         let mut object = std::borrow::Cow::Borrowed(object);
         for _ in 0..ATTEMPTS {
-            let (what, conflicts) = match cluster.apply(path, &object, how).await {
+            let applied = match purpose {
+                Purpose::Tried => cluster.apply_tried(path, &object, how).await,
+                Purpose::Trial | Purpose::Untried => cluster.apply(path, &object, how).await,
+            };
+            let (what, conflicts) = match applied {
                 Err(SyncError::Conflict { object, conflicts }) => (object, conflicts),
                 applied => return applied.map(|object| Applied { object, yielded }),
             };
@@ -67,6 +88,40 @@ impl Application {
             }
         }
         Err(SyncError::Unreachable(format!("{path} has other owners each time it is applied")))
+    }
+
+    /// Finds the objects whose autoscaler is gone: the number of replicas that it left is Git's again. Only where some were
+    /// scaled is the cluster asked for its autoscalers.
+    pub(crate) async fn find_unscaled(
+        &self,
+        cluster: &Cluster,
+        wanted: &[Wanted],
+        live: &mut HashMap<Identity, Standing>,
+    ) -> Result<(), SyncError> {
+        let mut scaled: BTreeMap<&str, Vec<&Identity>> = BTreeMap::new();
+        for Wanted { identity, object, .. } in wanted {
+            let is_scaled = live.get(identity).is_some_and(|standing| standing.autoscaled);
+            if is_scaled && !object.open()["spec"]["replicas"].is_null() {
+                scaled.entry(&identity.namespace).or_default().push(identity);
+            }
+        }
+        for (namespace, scaled) in scaled {
+            let list = format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers");
+            let autoscalers = match cluster.list(&list, "").await {
+                Ok(listed) => listed.items,
+                // An account may not be allowed to look: then they may be there.
+                Err(SyncError::Refused { code: 403 | 404, .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            for identity in scaled {
+                if !autoscalers.iter().any(|autoscaler| is_its_target(identity, autoscaler))
+                    && let Some(standing) = live.get_mut(identity)
+                {
+                    (standing.autoscaled, standing.unscaled) = (false, true);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes the fields that kubectl applied on the client side ours, so that those which Git no longer has go away, as
@@ -101,7 +156,7 @@ pub(crate) fn leave_to_controllers(wanted: &mut Wanted, standing: Option<&Standi
         && let Some(spec) = object["spec"].as_object_mut()
         && spec.shift_remove("replicas").is_some()
     {
-        leave(".spec.replicas", "the autoscaler");
+        leave(REPLICAS, "the autoscaler");
     }
     if object["kind"] == "ClusterRole"
         && !object["aggregationRule"].is_null()
@@ -116,10 +171,21 @@ pub(crate) fn leave_to_controllers(wanted: &mut Wanted, standing: Option<&Standi
     left
 }
 
-/// Whether the fields are those of client-side apply, which become ours when the object is written.
+/// Whether the fields are those of client-side apply, or of an autoscaler that is gone: they become ours when the object is
+/// written.
 fn is_left_behind(standing: Option<&Standing>, conflicts: &[Conflict]) -> bool {
-    standing.is_some_and(|standing| standing.client_side)
-        && conflicts.iter().all(|conflict| is_client_side_manager(&conflict.manager))
+    standing.is_some_and(|standing| {
+        conflicts.iter().all(|Conflict { field, manager }| {
+            (standing.client_side && is_client_side_manager(manager))
+                || (standing.unscaled && field == REPLICAS && manager == AUTOSCALER)
+        })
+    })
+}
+
+/// Whether an autoscaler scales an object of its namespace.
+fn is_its_target(identity: &Identity, autoscaler: &Value) -> bool {
+    let target = &autoscaler["spec"]["scaleTargetRef"];
+    GroupKind::of(target) == identity.kind && target["name"] == identity.name.as_str()
 }
 
 /// The JSON patch that turns the entries of client-side apply into ours; none where there are none.

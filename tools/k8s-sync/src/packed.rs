@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// An object that is put away until it is needed; copies share it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,17 @@ impl Packed {
         }
     }
 
+    /// The object's annotations, where they are in an object: they are found in a text sooner than all of it is read.
+    pub fn annotations(&self) -> Value {
+        match self {
+            Self::Text(text) => {
+                let found: Annotated = serde_json::from_str(text).unwrap_or_default();
+                json!({ "metadata": found.metadata.unwrap_or_default() })
+            }
+            Self::Tree(object) => Value::clone(object),
+        }
+    }
+
     /// The object.
     pub fn open(&self) -> Value {
         match self {
@@ -31,6 +43,17 @@ impl Packed {
             Self::Tree(object) => Value::clone(object),
         }
     }
+}
+
+#[derive(Deserialize, Default)]
+struct Annotated {
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize, Serialize, Default)]
+struct Metadata {
+    #[serde(default)]
+    annotations: Value,
 }
 
 impl Default for Packed {
@@ -61,7 +84,6 @@ fn has_fraction(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn an_object_comes_back_as_it_was() {
@@ -71,5 +93,15 @@ mod tests {
             assert_eq!((packed.open(), packed.to_string()), (object.clone(), object.to_string()));
         }
         assert_eq!(Packed::default().open(), Value::Null);
+    }
+
+    #[test]
+    fn annotations_are_found_in_a_text() {
+        for object in
+            [json!({"a": [{}], "metadata": {"name": "n", "annotations": {"a": "\n"}}}), json!({"spec": 0.1})]
+        {
+            let found = Packed::of(&object).annotations();
+            assert_eq!(found["metadata"]["annotations"], object["metadata"]["annotations"]);
+        }
     }
 }

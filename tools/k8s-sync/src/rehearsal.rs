@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::TryStreamExt as _;
 use serde_json::Value;
 
-use crate::cluster::{CONCURRENCY, Cluster};
+use crate::cluster::{Cluster, at_once};
 use crate::conflicts::Policy;
 use crate::diff;
 use crate::error::SyncError;
+use crate::manifest::Identity;
+use crate::ownership::Purpose;
 use crate::packed::Packed;
 use crate::plan::{Plan, Wanted};
 use crate::proof;
@@ -24,6 +26,21 @@ pub struct Outlook {
     pub live: Option<Value>,
     /// As it would be; none where nothing would change.
     pub would_be: Option<Value>,
+}
+
+/// What a run would do to an object.
+#[derive(Debug)]
+pub struct Foretold<'a> {
+    /// In a word.
+    pub change: Change,
+    /// Which object.
+    pub identity: &'a Identity,
+    /// As it is, where that is known and differs.
+    pub live: Option<&'a Value>,
+    /// As it would be, where that differs.
+    pub would_be: Option<&'a Value>,
+    /// Whether it is a hook, which runs each time: no difference.
+    pub hook: bool,
 }
 
 /// Up to here a value is as good as any other of its kind to a server: data, not meaning. The whole has a limit of 1 MiB.
@@ -61,18 +78,49 @@ impl Application {
         plan: &Plan,
         objects: impl Iterator<Item = &'a Wanted>,
     ) -> Result<(), SyncError> {
-        stream::iter(objects.map(|wanted| self.try_out(cluster, plan, wanted)))
-            .buffer_unordered(CONCURRENCY)
+        at_once(objects.map(|wanted| self.try_out(cluster, plan, wanted)))
             .try_for_each(|_| std::future::ready(Ok(())))
             .await
     }
 
     /// What would become of each object, beside what it is: the plan's own order.
     pub async fn compare(&self, cluster: &Cluster, plan: &Plan) -> Result<Vec<Outlook>, SyncError> {
-        stream::iter(plan.wanted.iter().map(|wanted| self.look_ahead(cluster, plan, wanted)))
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
+        at_once(plan.wanted.iter().map(|wanted| self.look_ahead(cluster, plan, wanted))).try_collect().await
+    }
+
+    /// What a run would do, in its order; `outlooks` are what [`Self::compare`] says of the plan.
+    pub fn foretold<'a>(&self, plan: &'a Plan, outlooks: &'a [Outlook]) -> Vec<Foretold<'a>> {
+        let outlooks: HashMap<&Identity, &Outlook> =
+            plan.wanted.iter().map(|wanted| &wanted.identity).zip(outlooks).collect();
+        let created = |identity, would_be, hook| Foretold {
+            change: Change::Created,
+            identity,
+            live: None,
+            would_be,
+            hook,
+        };
+        let own = plan
+            .namespace
+            .iter()
+            .map(|own| Foretold { change: own.change, ..created(&own.identity, Some(&own.object), false) });
+        let mut all: Vec<Foretold<'_>> = own.collect();
+        for stage in self.course(plan) {
+            all.extend(stage.members.iter().map(|member| {
+                let Outlook { change, live, would_be } = outlooks[&member.identity];
+                Foretold {
+                    change: *change,
+                    live: live.as_ref(),
+                    ..created(&member.identity, would_be.as_ref(), false)
+                }
+            }));
+            all.extend(stage.hooks.iter().map(|hook| created(&hook.identity, None, true)));
+            all.extend(stage.leaving.into_iter().chain(stage.leaving_last).map(|leaving| Foretold {
+                change: Change::Pruned,
+                live: Some(&leaving.object),
+                ..created(&leaving.identity, None, false)
+            }));
+        }
+        all
     }
 
     /// Finds the objects that differ in nothing but what is ignored: they are left alone. The ignored fields of others
@@ -83,13 +131,12 @@ impl Application {
             let ignoring = plan.wanted.iter().enumerate().filter(|(_, wanted)| {
                 !wanted.proven && !wanted.ignored.is_empty() && plan.live.contains_key(&wanted.identity)
             });
-            stream::iter(ignoring.map(|(index, wanted)| async move {
+            at_once(ignoring.map(|(index, wanted)| async move {
                 // Whose the ignored fields are is no question here.
                 let taking = Self { conflicts: Policy::taking(), ..self.clone() };
                 let outlook = taking.look_ahead(cluster, plan, wanted).await?;
                 Ok::<_, SyncError>((index, cluster.get(&wanted.path).await?.unwrap_or_default(), outlook))
             }))
-            .buffered(CONCURRENCY)
             .try_collect()
             .await?
         };
@@ -148,12 +195,13 @@ impl Application {
             cluster.try_to_create(&wanted.path, &object, &self.manager()).await
         } else {
             let standing = plan.live.get(&wanted.identity);
-            let tried = self.put(cluster, &wanted.path, &object, standing, true).await;
+            let tried = self.put(cluster, &wanted.path, &object, standing, Purpose::Trial).await;
             tried.map(|tried| tried.object)
         };
         match tried {
             Err(SyncError::Refused { code: 404, .. })
-                if plan.brings_namespace(&wanted.identity.namespace) || plan.brings_kind(wanted) =>
+                if plan.brought_namespaces().contains(wanted.identity.namespace.as_str())
+                    || plan.brings_kind(wanted) =>
             {
                 Ok(None)
             }
@@ -213,7 +261,6 @@ fn without(value: &mut Value, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Identity;
     use serde_json::json;
 
     fn alike(a: &Value, b: &Value) -> bool {

@@ -2,21 +2,24 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::pin::pin;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use step::Failure;
 
-use crate::cluster::{Apply, CONCURRENCY, Cluster, Conflict, Conflicts, Resources};
+use crate::cluster::{Apply, Cluster, Conflict, Conflicts, Resources, at_once};
 use crate::error::SyncError;
 use crate::hook::{self, Deletion};
 use crate::inventory::PART_OF;
 use crate::manifest::Identity;
 use crate::options::Propagation;
 use crate::order::{self, Phase};
+use crate::ownership::Purpose;
 use crate::packed::Packed;
 use crate::plan::{Leaving, Plan, Wanted, brings};
 use crate::report::Change;
 use crate::run::Run;
+use crate::standing::Standing;
 use crate::sync::{Application, Brought};
 use crate::wait;
 
@@ -156,16 +159,24 @@ impl Application {
     ) -> Result<(), Failure> {
         let failed = Cell::new(false);
         let ended = &failed;
-        let mut brought = stream::iter(step.iter().map(|wanted| async move {
+        let comes = plan.brought_namespaces();
+        let comes = &comes;
+        let mut brought = pin!(at_once(step.iter().map(|wanted| async move {
             // After a failure nothing new begins, and what is under way ends: nobody is left to wonder.
             if ended.get() {
                 return None;
             }
-            let result = self.bring_when_known(cluster, plan, wanted).await;
+            let standing = plan.live.get(&wanted.identity);
+            let result = if plan.brings_kind(wanted) {
+                self.bring_when_known(cluster, standing, wanted).await
+            } else if comes.contains(wanted.identity.namespace.as_str()) {
+                self.bring(cluster, standing, wanted, Purpose::Untried).await
+            } else {
+                self.bring(cluster, standing, wanted, Purpose::Tried).await
+            };
             ended.set(ended.get() || result.is_err());
             Some((*wanted, result))
-        }))
-        .buffered(CONCURRENCY);
+        })));
         let mut failure = None;
         while let Some(next) = brought.next().await {
             let Some((wanted, result)) = next else { continue };
@@ -193,13 +204,9 @@ impl Application {
     async fn bring_when_known(
         &self,
         cluster: &Cluster,
-        plan: &Plan,
+        standing: Option<&Standing>,
         wanted: &Wanted,
     ) -> Result<Brought, SyncError> {
-        let standing = plan.live.get(&wanted.identity);
-        if !plan.brings_kind(wanted) {
-            return self.bring(cluster, standing, wanted).await;
-        }
         let mut wanted = wanted.clone();
         let attempt = async {
             // An established kind is served a moment later, which no event tells.
@@ -209,7 +216,7 @@ impl Application {
                 if wanted.path.is_empty() && !self.find(cluster, &mut wanted).await? {
                     continue;
                 }
-                match self.bring(cluster, standing, &wanted).await {
+                match self.bring(cluster, standing, &wanted, Purpose::Untried).await {
                     Err(SyncError::Refused { code: 404, .. }) => {}
                     brought => return brought,
                 }
@@ -321,10 +328,9 @@ impl Application {
     ) -> Result<(), Failure> {
         let place = |leaving: &Leaving| (order::wave(&leaving.object), leaving.identity.kind.clone());
         for together in leaving.chunk_by(|a, b| place(a) == place(b)) {
-            let mut pruned = stream::iter(
+            let mut pruned = pin!(at_once(
                 together.iter().map(|leaving| async move { (*leaving, self.prune(cluster, leaving).await) }),
-            )
-            .buffered(CONCURRENCY);
+            ));
             while let Some((leaving, result)) = pruned.next().await {
                 if result? {
                     tell(Change::Pruned, &leaving.identity)?;

@@ -9,11 +9,15 @@ use crate::packed::Packed;
 /// Where client-side apply keeps the whole manifest once more.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Who scales for a `HorizontalPodAutoscaler`.
+pub const AUTOSCALER: &str = "kube-controller-manager";
+
 /// Who has the fields of objects that kubectl applied without the server's help, or that were there before.
 const CLIENT_SIDE: [&str; 2] = ["kubectl-client-side-apply", "before-first-apply"];
 
 /// An object without its content.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a sight of its own")]
 pub struct Standing {
     /// Its apiVersion, kind and metadata; who owns which field is left out, being longer than all the rest.
     pub object: Packed,
@@ -25,6 +29,8 @@ pub struct Standing {
     pub footprint: Option<String>,
     /// Whether an autoscaler has set the number of replicas: fighting it would undo its work for ever.
     pub autoscaled: bool,
+    /// Whether that autoscaler is gone, so that the number it left is nobody's.
+    pub unscaled: bool,
     /// Whether kubectl applied it on the client side, which leaves fields that nobody would ever take away: they
     /// become ours.
     pub client_side: bool,
@@ -38,7 +44,7 @@ impl Standing {
         let any = |test: &dyn Fn(&Value) -> bool| entries.is_some_and(|entries| entries.iter().any(test));
         let autoscaled = any(&|entry| {
             entry["subresource"] == "scale"
-                && entry["manager"] == "kube-controller-manager"
+                && entry["manager"] == AUTOSCALER
                 && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
         });
         let client_side = any(&is_client_side);
@@ -61,6 +67,7 @@ impl Standing {
             object: Packed::of(&object),
             footprint,
             autoscaled,
+            unscaled: false,
             client_side,
         }
     }

@@ -9,6 +9,7 @@ use crate::error::SyncError;
 use crate::ignore::Rule;
 use crate::inventory::{self, Parent};
 use crate::options::SyncOptions;
+use crate::ownership::Purpose;
 use crate::plan::{Leaving, Plan, Wanted};
 use crate::project::Project;
 use crate::report::Change;
@@ -88,6 +89,7 @@ impl Application {
         cluster: &Cluster,
         standing: Option<&Standing>,
         wanted: &Wanted,
+        purpose: Purpose,
     ) -> Result<Brought, SyncError> {
         if let Some(standing) = standing.filter(|_| wanted.proven) {
             let (uid, footprint) = (standing.uid().to_owned(), standing.footprint.clone());
@@ -115,10 +117,10 @@ impl Application {
                 cluster.replace(&wanted.path, &object, &self.manager()).await?;
             }
         }
-        let applied = match self.put(cluster, &wanted.path, &object, standing, false).await {
+        let applied = match self.put(cluster, &wanted.path, &object, standing, purpose).await {
             Err(SyncError::Immutable { .. }) if wanted.options.force => {
                 self.remove(cluster, wanted).await?;
-                self.put(cluster, &wanted.path, &object, None, false).await?
+                self.put(cluster, &wanted.path, &object, None, purpose).await?
             }
             applied => applied?,
         };

@@ -355,12 +355,54 @@ fn replicas_that_an_autoscaler_sets_are_left_alone() {
         let words = ["patch", "deployment/web", "--subresource=scale", "--type=json", "-p", &patch];
         app.kubectl(&[&words[..], &["-n", &app.namespace, "--field-manager", by]].concat());
     };
+    let replicas = || {
+        app.kubectl(&["-n", &app.namespace, "get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"])
+    };
+    app.kubectl(&["-n", &app.namespace, "autoscale", "deployment", "web", "--max=3"]);
     // The autoscaler is part of the controller manager.
     scale("kube-controller-manager", "2");
     app.done("apply", &["--timeout", "0", "--force-conflicts"]);
-    let replicas =
-        app.kubectl(&["-n", &app.namespace, "get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"]);
-    assert_eq!(replicas, "2");
+    assert_eq!(replicas(), "2");
+    // Without the autoscaler its number is nobody's, and Git's counts again.
+    app.kubectl(&["-n", &app.namespace, "delete", "hpa", "web"]);
+    app.done("apply", &["--timeout", "0"]);
+    assert_eq!(replicas(), "0");
+    scale("somebody", "1");
+    assert!(app.refused(2, "apply", &["--timeout", "0"]).contains(".spec.replicas is owned by somebody"));
+}
+
+#[test]
+fn an_autoscaler_of_the_same_set_has_the_replicas() {
+    let app = Application::new();
+    let web = |image: &str| {
+        let text = format!(
+            "apps/v1\nkind: Deployment\nspec:\n  replicas: 1\n  selector: {{matchLabels: {{a: b}}}}\n  template:\n    \
+             metadata: {{labels: {{a: b}}}}\n    spec: {{containers: [{{name: c, image: none.invalid/{image}}}]}}"
+        );
+        app.manifest("web", &text);
+    };
+    web("first");
+    let autoscaler = "autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {minReplicas: 2, maxReplicas: 3, scaleTargetRef: \
+        {apiVersion: apps/v1, kind: Deployment, name: web}, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}";
+    app.manifest("scaler", autoscaler);
+    app.done("apply", &["--timeout", "0"]);
+    let scaled = [
+        "-n",
+        &app.namespace,
+        "wait",
+        "--for=jsonpath={.spec.replicas}=2",
+        "deployment/web",
+        "--timeout=120s",
+    ];
+    app.kubectl(&scaled);
+    assert_eq!(app.run("diff", &[]).status.code(), Some(0));
+    web("second");
+    let output = app.run("apply", &["--timeout", "0"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("left .spec.replicas of Deployment.apps"), "{said}");
+    let path = "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image}";
+    let web = app.kubectl(&["-n", &app.namespace, "get", "deployment", "web", "-o", path]);
+    assert_eq!(web, "2 none.invalid/second");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! `k8s-sync diff`, `apply` and `wait`: one run, over one cluster or several.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use step::{ExitStatus, Failure, FailureKind, Format, Io};
 use super::sync::Sync;
 use crate::cluster::{Cluster, Destination, Resources, connect};
 use crate::diff;
+use crate::error::SyncError;
 use crate::manifest::Identity;
 use crate::plan::Plan;
 use crate::plan_file::{PlanFile, Source};
-use crate::rehearsal::Outlook;
+use crate::rehearsal::{Foretold, Outlook};
 use crate::report::{self, Change, Tally};
 use crate::reports::{self, Account};
 use crate::rollback::Journal;
@@ -113,10 +113,16 @@ impl Sync {
         let mut manifests = manifests;
         let count = destinations.len();
         for (index, destination) in destinations.into_iter().enumerate() {
-            let (cluster, application) = (connect(&destination).await?, self.application()?);
+            let application = self.application()?;
             // They are large: the last cluster takes them over.
             let own = if index + 1 == count { std::mem::take(&mut manifests) } else { manifests.clone() };
-            let plan = application.plan(&cluster, &mut Resources::default(), own).await?;
+            let planned = async {
+                let cluster = connect(&destination).await?;
+                let plan = application.plan(&cluster, &mut Resources::default(), own).await?;
+                Ok::<_, SyncError>((cluster, plan))
+            };
+            let place = several.then(|| destination.to_string());
+            let (cluster, plan) = planned.await.map_err(|error| placed(place, error.into()))?;
             targets.push(Target { destination, cluster, application, plan, commit: commit.clone(), several });
         }
         Ok(targets)
@@ -132,34 +138,25 @@ impl Sync {
         for target in &targets {
             target.announce(io);
             let plan = &target.plan;
-            let outlooks = target.application.compare(&target.cluster, plan).await?;
+            let outlooks = target.application.compare(&target.cluster, plan).await;
+            let outlooks = outlooks.map_err(|error| target.failed(error))?;
             if let Some(file) = &self.plan {
                 self.plan_file(plan, &outlooks, target.commit.clone())?.write(file)?;
             }
-            let mut tell = |change: Change, identity: &Identity, text: String| {
-                let cluster = target.name();
+            let cluster = target.name();
+            let mut same = Vec::new();
+            for Foretold { change, identity, live, would_be, .. } in
+                target.application.foretold(plan, &outlooks).into_iter().filter(|foretold| !foretold.hook)
+            {
+                let Some(text) = diff::unified(identity, live, would_be) else {
+                    same.push(identity);
+                    continue;
+                };
                 report::difference(&mut io.out, format, cluster.as_deref(), change, identity, &text)?;
                 account.add(cluster.as_deref().unwrap_or_default(), change, identity, Some(text));
-                Ok::<(), Failure>(())
-            };
-            if let Some(own) = &plan.namespace {
-                let text = diff::unified(&own.identity, None, Some(&own.object)).unwrap_or_default();
-                tell(own.change, &own.identity, text)?;
-            }
-            let mut same = Vec::new();
-            for (wanted, outlook) in plan.wanted.iter().zip(&outlooks) {
-                let (live, would_be) = (outlook.live.as_ref(), outlook.would_be.as_ref());
-                match diff::unified(&wanted.identity, live, would_be) {
-                    Some(text) => tell(outlook.change, &wanted.identity, text)?,
-                    None => same.push(&wanted.identity),
-                }
-            }
-            for leaving in &plan.leaving {
-                let text = diff::unified(&leaving.identity, Some(&leaving.object), None).unwrap_or_default();
-                tell(Change::Pruned, &leaving.identity, text)?;
             }
             for identity in same {
-                account.add(target.name().as_deref().unwrap_or_default(), Change::Unchanged, identity, None);
+                account.add(cluster.as_deref().unwrap_or_default(), Change::Unchanged, identity, None);
             }
         }
         account.requests = requests(&targets);
@@ -180,29 +177,14 @@ impl Sync {
         for target in &targets {
             target.announce(io);
             let Target { application, cluster, plan, .. } = target;
-            let outlooks = application.compare(cluster, plan).await?;
-            application.validate_hooks(cluster, plan).await?;
-            let mut tell =
-                |change: Change, identity: &Identity| target.tell(change, identity, format, io, account);
-            if let Some(own) = &plan.namespace {
-                tell(own.change, &own.identity)?;
-            }
-            let changes: HashMap<&Identity, Change> = plan
-                .wanted
-                .iter()
-                .map(|wanted| &wanted.identity)
-                .zip(outlooks.iter().map(|o| o.change))
-                .collect();
-            for stage in application.course(plan) {
-                for member in stage.members {
-                    tell(changes[&member.identity], &member.identity)?;
-                }
-                for hook in stage.hooks {
-                    tell(Change::Created, &hook.identity)?;
-                }
-                for leaving in stage.leaving.into_iter().chain(stage.leaving_last) {
-                    tell(Change::Pruned, &leaving.identity)?;
-                }
+            let tried = async {
+                let outlooks = application.compare(cluster, plan).await?;
+                application.validate_hooks(cluster, plan).await?;
+                Ok::<_, SyncError>(outlooks)
+            };
+            let outlooks = tried.await.map_err(|error| target.failed(error))?;
+            for foretold in application.foretold(plan, &outlooks) {
+                target.tell(foretold.change, foretold.identity, format, io, account)?;
             }
         }
         account.requests = requests(&targets);
@@ -219,7 +201,8 @@ impl Sync {
         account: &mut Account,
     ) -> Result<ExitStatus, Failure> {
         let targets = self.targets().await?;
-        for Target { application, cluster, plan, commit, .. } in &targets {
+        for target in &targets {
+            let Target { application, cluster, plan, commit, .. } = target;
             match &made {
                 // Comparing tries everything out, too.
                 Some(made) => {
@@ -227,7 +210,9 @@ impl Sync {
                     application.validate_hooks(cluster, plan).await?;
                     made.holds(&self.plan_file(plan, &outlooks, commit.clone())?)?;
                 }
-                None => application.validate(cluster, plan).await?,
+                None => {
+                    application.validate(cluster, plan).await.map_err(|error| target.failed(error))?;
+                }
             }
         }
         let mut written = Vec::new();
@@ -236,7 +221,8 @@ impl Sync {
             written.push(target);
             let done = self.write(target, format, io, account).await;
             account.requests = requests(&targets);
-            if let Err(mut failure) = done {
+            if let Err(failure) = done {
+                let mut failure = placed(target.name(), failure);
                 for target in written.into_iter().rev() {
                     if let Some(journal) = &target.application.journal {
                         failure = roll_back(target, journal, failure, io).await;
@@ -289,7 +275,10 @@ impl Sync {
             }
         }
         for target in &targets {
-            self.until_healthy(target).await.inspect_err(|_| account.healthy = Some(false))?;
+            let healthy = self.until_healthy(target).await;
+            healthy
+                .map_err(|failure| placed(target.name(), failure))
+                .inspect_err(|_| account.healthy = Some(false))?;
         }
         account.requests = requests(&targets);
         (account.synced, account.healthy) = (true, Some(true));
@@ -326,6 +315,11 @@ impl Target {
         self.several.then(|| self.destination.to_string())
     }
 
+    /// What went wrong, and in which of several clusters.
+    fn failed(&self, error: SyncError) -> Failure {
+        placed(self.name(), error.into())
+    }
+
     /// Says which of several clusters the following is about.
     fn announce(&self, io: &Io) {
         if let Some(name) = self.name() {
@@ -353,15 +347,25 @@ fn requests(targets: &[Target]) -> u64 {
     targets.iter().map(|target| target.cluster.requests()).sum()
 }
 
+/// A failure in the cluster of this name.
+fn placed(cluster: Option<String>, failure: Failure) -> Failure {
+    match cluster {
+        Some(cluster) => failure.context(cluster),
+        None => failure,
+    }
+}
+
 /// Takes back what was changed; the failure that led to it, with what became of that.
 async fn roll_back(target: &Target, journal: &Journal, failure: Failure, io: &Io) -> Failure {
     let mut objects = 0_usize;
+    target.announce(io);
+    let place = target.name().map(|name| format!(" in {name}")).unwrap_or_default();
     let tell = |identity: &Identity| {
         objects += 1;
         io.console.note(format!("rolled back {identity}"));
     };
     match target.application.roll_back(&target.cluster, &target.plan, journal, tell).await {
-        Ok(()) => failure.context(format!("rolled back {objects} objects")),
-        Err(error) => failure.context(format!("could not roll back everything ({error})")),
+        Ok(()) => failure.context(format!("rolled back {objects} objects{place}")),
+        Err(error) => failure.context(format!("could not roll back everything{place} ({error})")),
     }
 }

@@ -1,13 +1,16 @@
 //! The cluster: how it is reached, and the few requests that a sync is made of.
 
+mod at_once;
 mod builtin;
 mod connection;
+mod lists;
 mod pace;
 mod refusal;
 mod resource;
 
+pub(crate) use at_once::at_once;
 pub use connection::{Destination, connect};
-pub(crate) use pace::CONCURRENCY;
+pub use lists::{Listed, Shape};
 pub use refusal::Conflict;
 pub use resource::{Resource, Resources};
 
@@ -15,13 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Method, Request};
 use kube::client::Body;
-use kube::core::WatchEvent;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::error::SyncError;
@@ -32,17 +32,12 @@ use pace::{Attempts, Pace};
 
 /// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
 const REQUEST_LIMIT: Duration = Duration::from_mins(1);
-/// How long the server keeps a watch open, in seconds; one that is silent for longer is dead.
-const WATCH_SECONDS: u64 = 290;
-/// When a watch that did not end is given up.
-const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
-
-/// How many objects a page of a list has.
-const PAGE: u32 = 500;
 const JSON: &str = "application/json";
 /// Asks for an object without its content.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// As above; an extension's own API server may not know how.
+const METADATA_IF_KNOWN: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// A connection to a cluster.
 #[derive(Clone)]
@@ -61,49 +56,6 @@ struct Ask<'a> {
     accept: &'static str,
     /// What it is about, for messages.
     what: &'a str,
-}
-
-/// A page of a list whose items are not read yet.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page<'a> {
-    kind: String,
-    api_version: String,
-    metadata: PageMetadata,
-    #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
-/// What of a list's objects is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shape {
-    /// All of them.
-    Whole,
-    /// Metadata alone, which say neither apiVersion nor kind: these are put in.
-    Metadata {
-        /// The apiVersion.
-        version: String,
-        /// The kind.
-        kind: String,
-    },
-}
-
-/// The objects of a list, and the version of the cluster's state that they are of.
-#[derive(Debug, Default)]
-pub struct Listed {
-    /// The objects.
-    pub items: Vec<Value>,
-    /// Where a watch goes on.
-    pub version: String,
 }
 
 /// What becomes of fields that another manager owns.
@@ -159,78 +111,40 @@ impl Cluster {
         }
     }
 
-    /// All objects of a list, page by page.
-    pub async fn list(&self, path: &str, labels: &str) -> Result<Listed, SyncError> {
-        let mut items = Vec::new();
-        let version = self.pages(path, labels, JSON, |object| items.push(object)).await?;
-        Ok(Listed { items, version })
-    }
-
-    /// Tells of all objects of a list without their content, one by one, so that no more than a page is ever held.
-    pub async fn list_metadata(
-        &self,
-        path: &str,
-        labels: &str,
-        kind: (&str, &str),
-        mut tell: impl FnMut(Value),
-    ) -> Result<(), SyncError> {
-        self.pages(path, labels, METADATA_LIST, |object| tell(with_kind(object, kind))).await.map(drop)
-    }
-
-    /// Tells of all objects of a list, one by one; returns the version of the cluster's state that they are of.
-    pub async fn each(
-        &self,
-        path: &str,
-        labels: &str,
-        shape: &Shape,
-        mut tell: impl FnMut(Value),
-    ) -> Result<String, SyncError> {
-        match shape {
-            Shape::Whole => self.pages(path, labels, JSON, tell).await,
-            Shape::Metadata { version, kind } => {
-                self.pages(path, labels, METADATA_LIST, |object| tell(with_kind(object, (version, kind))))
-                    .await
-            }
-        }
-    }
-
-    async fn pages(
-        &self,
-        path: &str,
-        labels: &str,
-        accept: &'static str,
-        mut tell: impl FnMut(Value),
-    ) -> Result<String, SyncError> {
-        let mut next = String::new();
-        loop {
-            let uri = format!("{path}?limit={PAGE}&labelSelector={}&continue={next}", escape(labels));
-            let text =
-                self.send(Ask { method: Method::GET, uri: &uri, body: None, accept, what: path }).await?;
-            let page: Page<'_> = parse(path, &text)?;
-            let kind = page.kind.strip_suffix("List").unwrap_or(&page.kind);
-            for item in page.items.into_iter().flatten() {
-                // Items of a list carry neither.
-                tell(with_kind(parse(path, item.get())?, (&page.api_version, kind)));
-            }
-            next = page.metadata.next;
-            if next.is_empty() {
-                return Ok(page.metadata.resource_version);
-            }
-        }
-    }
-
-    /// Applies an object on the server; returns it as it is then.
+    /// Applies an object on the server; returns its metadata since, or of a dry run all of it.
     pub async fn apply(&self, path: &str, object: &Value, how: Apply<'_>) -> Result<Value, SyncError> {
+        self.apply_with(path, object, how, "Strict").await
+    }
+
+    /// As above, an object that a dry run has shown to have no unknown field: the server need not read it twice to find
+    /// one.
+    pub(crate) async fn apply_tried(
+        &self,
+        path: &str,
+        object: &Value,
+        how: Apply<'_>,
+    ) -> Result<Value, SyncError> {
+        self.apply_with(path, object, how, "Ignore").await
+    }
+
+    async fn apply_with(
+        &self,
+        path: &str,
+        object: &Value,
+        how: Apply<'_>,
+        validation: &str,
+    ) -> Result<Value, SyncError> {
         let force = how.conflicts == Conflicts::Force;
         let dry_run = if how.dry_run { "&dryRun=All" } else { "" };
         let uri = format!(
-            "{path}?fieldManager={}&force={force}&fieldValidation=Strict{dry_run}",
+            "{path}?fieldManager={}&force={force}&fieldValidation={validation}{dry_run}",
             escape(how.manager)
         );
         let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
         let what = Identity::of(object).to_string();
+        let accept = if how.dry_run { JSON } else { METADATA_IF_KNOWN };
         let text = self
-            .send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept: JSON, what: &what })
+            .send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept, what: &what })
             .await?;
         parse(&what, &text)
     }
@@ -337,44 +251,6 @@ impl Cluster {
     /// Replaces an object, unless it has changed since the version that `object` names (409).
     pub async fn update(&self, path: &str, object: &Value) -> Result<Value, SyncError> {
         self.write(Method::PUT, path, object).await
-    }
-
-    /// The changes to a list since a version of it, as they happen.
-    pub async fn watch(
-        &self,
-        path: &str,
-        labels: &str,
-        version: &str,
-        shape: &Shape,
-    ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, SyncError>> + use<>, SyncError> {
-        let uri = format!(
-            "{path}?watch=1&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}&labelSelector={}\
-             &allowWatchBookmarks=true",
-            escape(labels)
-        );
-        let (accept, named) = match shape {
-            Shape::Whole => (JSON, None),
-            Shape::Metadata { version, kind } => (METADATA, Some((version.clone(), kind.clone()))),
-        };
-        let request = Request::get(uri).header(ACCEPT, accept).body(Vec::new());
-        let request = request.map_err(|error| answer(path, &error))?;
-        let what = path.to_owned();
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let events = in_time(self.client.request_events::<Value>(request))
-            .await?
-            .map_err(|error| explain(&what, error))?;
-        let end = tokio::time::sleep(WATCH_LIMIT);
-        let complete = move |object: Value| match &named {
-            Some((version, kind)) => with_kind(object, (version, kind)),
-            None => object,
-        };
-        Ok(events.take_until(end).map(move |event| match event {
-            Ok(WatchEvent::Added(object)) => Ok(WatchEvent::Added(complete(object))),
-            Ok(WatchEvent::Modified(object)) => Ok(WatchEvent::Modified(complete(object))),
-            Ok(WatchEvent::Deleted(object)) => Ok(WatchEvent::Deleted(complete(object))),
-            Ok(other) => Ok(other),
-            Err(error) => Err(explain(&what, error)),
-        }))
     }
 
     /// Sends a request; again where that may help, which all requests of ours bear.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::error::SyncError;
 
 /// The most requests that are under way at once; two processors of a server are kept busy by half of that.
-pub(crate) const CONCURRENCY: usize = 32;
+pub(super) const CONCURRENCY: usize = 32;
 /// Refusals so close to each other say the same.
 const ONE_REFUSAL: Duration = Duration::from_millis(100);
 
