@@ -42,6 +42,10 @@ impl Watch {
         if !self.self_heal && sync.force_conflicts.is_empty() {
             io.console.note("Argo CD takes fields that others own, as --force-conflicts does");
         }
+        if let Some(project) = &policy.project {
+            io.console
+                .note(format!("the AppProject {} has to be in the namespace argocd, too", project.name()));
+        }
         if sync.prune {
             io.console
                 .note("Argo CD has no limit on how much is pruned at once, as --max-prune 100 has none");
@@ -73,7 +77,8 @@ impl Watch {
         let sync = &self.sync;
         let its_own = "Argo CD sees to that itself";
         let several = sync.dest_server.len() + sync.dest_name.len() > 1;
-        let options: [(bool, &str, &str); 16] = [
+        let is_forced = sync.options.iter().any(|option| option.trim() == "Force=true");
+        let options: [(bool, &str, &str); 17] = [
             (several, "more than one --dest-server or --dest-name", "an Application has one destination"),
             (!sync.yield_conflicts.is_empty(), "--yield-conflicts", "Argo CD takes fields that others own"),
             (
@@ -81,6 +86,7 @@ impl Watch {
                 "--force-conflicts of some fields",
                 "Argo CD takes all that others own",
             ),
+            (is_forced, "--sync-option Force=true", "Argo CD has it as an object's annotation only"),
             (sync.max_prune != 50, "--max-prune", "Argo CD prunes all or nothing"),
             (sync.rollback_on_failure, "--rollback-on-failure", "Argo CD leaves a failed sync as it is"),
             (sync.plan.is_some(), "--plan", "Argo CD has no plans"),
@@ -112,6 +118,7 @@ impl Watch {
     fn tell_what_belongs_elsewhere(&self, io: &Io) {
         let remote = &self.sync.remote;
         let (secret, hosts) = ("a repository Secret", "argocd-ssh-known-hosts-cm");
+        let timeouts = "argocd-cmd-params-cm (reposerver.git.request.timeout)";
         for (given, option, place) in [
             (remote.ssh_key_file.is_some(), "--ssh-key-file", secret),
             (remote.known_hosts.is_some(), "--known-hosts", hosts),
@@ -122,6 +129,8 @@ impl Watch {
             (remote.client_cert.is_some(), "--client-cert", secret),
             (remote.client_key.is_some(), "--client-key", secret),
             (remote.proxy.is_some(), "--proxy", secret),
+            (remote.connect_timeout != 15, "--connect-timeout", timeouts),
+            (remote.silence_timeout != 120, "--silence-timeout", timeouts),
         ] {
             if given {
                 io.console.note(format!(

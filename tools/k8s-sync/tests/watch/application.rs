@@ -83,6 +83,7 @@ fn every_option_is_carried_over() {
     let rule = serde_json::json!([{ "kind": "ConfigMap", "name": "a", "jsonPointers": ["/data/value"] }]);
     assert_eq!(spec["ignoreDifferences"], rule);
     assert_eq!(spec["source"]["directory"]["recurse"], true);
+    assert_eq!(spec["project"], "default");
     // What is read of it is what was said.
     let file = world.home.path().join("application.yml");
     std::fs::write(&file, &text).unwrap();
@@ -95,6 +96,49 @@ fn every_option_is_carried_over() {
 }
 
 #[test]
+fn what_guards_an_application_is_carried_over() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let url = world.url();
+    let project = world.home.path().join("project.yml");
+    let text = "apiVersion: argoproj.io/v1alpha1\nkind: AppProject\nmetadata: {name: team}\n\
+        spec: {sourceRepos: ['*'], destinations: [{server: '*', namespace: '*'}]}\n";
+    std::fs::write(&project, text).unwrap();
+    let words = ["web", "--repo", &url, "--project", project.to_str().unwrap()];
+    let more = [
+        "--sync-option=CreateNamespace=true",
+        "--namespace-label=team=blue",
+        "--namespace-label=tier=web",
+        "--namespace-annotation=owner=me",
+        "--sync-policy=automated",
+        "--auto-prune",
+        "--allow-empty",
+        "--force-conflicts",
+    ];
+    let output = application(&world, &[&words[..], &more[..]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("the AppProject team has to be"), "{said}");
+    assert!(!said.contains("--force-conflicts"), "it was said: {said}");
+    let document: serde_json::Value = serde_yaml::from_slice(&output.stdout).unwrap();
+    let spec = &document["spec"];
+    assert_eq!(spec["project"], "team");
+    let marked =
+        serde_json::json!({"labels": {"team": "blue", "tier": "web"}, "annotations": {"owner": "me"}});
+    assert_eq!(spec["syncPolicy"]["managedNamespaceMetadata"], marked);
+    let automated = serde_json::json!({"prune": true, "selfHeal": false, "allowEmpty": true});
+    assert_eq!(spec["syncPolicy"]["automated"], automated);
+    // Argo CD takes what others own, and nobody has said that it may.
+    let said = String::from_utf8_lossy(&application(&world, &words).stderr).into_owned();
+    assert!(said.contains("Argo CD takes fields that others own"), "{said}");
+    // A repository that the project does not allow is nothing to carry over.
+    std::fs::write(&project, text.replace("sourceRepos: ['*']", "sourceRepos: ['https://git.test/*']"))
+        .unwrap();
+    let output = application(&world, &words);
+    assert!(output.status.code() == Some(2) && output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
 fn what_an_application_can_not_say_is_refused_by_name() {
     let world = World::new();
     world.config_map("a", "1");
@@ -102,6 +146,9 @@ fn what_an_application_can_not_say_is_refused_by_name() {
     let url = world.url();
     for (option, value) in [
         ("--yield-conflicts", ""),
+        ("--yield-conflicts=.spec.replicas", ""),
+        ("--force-conflicts=kubectl-edit", ""),
+        ("--sync-option", "Force=true"),
         ("--max-prune", "10"),
         ("--rollback-on-failure", ""),
         ("--plan", "plan.json"),
@@ -120,16 +167,35 @@ fn what_an_application_can_not_say_is_refused_by_name() {
         words.extend(Some(value).filter(|value| !value.is_empty()));
         let output = application(&world, &words);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && said.contains(option), "{option}: {output:?}");
+        let name = option.split('=').next().unwrap_or(option);
+        assert!(output.status.code() == Some(2) && said.contains(name), "{option}: {output:?}");
         assert!(output.stdout.is_empty());
     }
     let twice = ["web", "--repo", &url, "--dest-name", "a", "--dest-name", "b"];
     let said = String::from_utf8_lossy(&application(&world, &twice).stderr).into_owned();
     assert!(said.contains("one destination"), "{said}");
     // How the repository is read is told, and not printed.
-    let output = application(&world, &["web", "--repo", &url, "--username", "robot"]);
-    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("--username") && !printed.contains("robot"), "{said}");
+    for (option, value) in [
+        ("--ssh-key-file", "robot.key"),
+        ("--known-hosts", "robot.hosts"),
+        ("--host-key-fingerprint", "SHA256:robotrobotrobotrobotrobotrobotrobotrobotrob"),
+        ("--token-file", "robot.token"),
+        ("--username", "robot"),
+        ("--ca-file", "robot.pem"),
+        ("--client-cert", "robot.crt"),
+        ("--client-key", "robot.pem"),
+        ("--proxy", "http://robot.test"),
+        ("--connect-timeout", "7"),
+        ("--silence-timeout", "7"),
+    ] {
+        let output = application(&world, &["web", "--repo", &url, option, value]);
+        let (printed, said) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        // Files are read, and these are not there.
+        assert!(output.status.success() || said.contains("can't read robot"), "{option}: {said}");
+        assert!(said.contains(&format!("{option} is no part of an Application")), "{option}: {said}");
+        assert!(!printed.contains("robot") && !printed.contains("imeout"), "{printed}");
+    }
 }
 
 /// Argo CD itself is not here: what its controller would write is written in its place.
