@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use hermetic::Home;
 
+use crate::{Application, cluster};
+
 const OBJECTS: usize = 200;
 
 /// An API server of this test's own.
@@ -358,6 +360,72 @@ fn a_public_projects_manifests_change_nothing_the_second_time() {
     assert!(again["requests"].as_u64() < Some(30), "{again}");
     assert_eq!(versions(), before);
     assert_eq!(run("diff").status.code(), Some(0));
+}
+
+/// One kubeconfig with the contexts `blue` and `green`.
+fn two_clusters(blue: &str, green: &str, folder: &Path) -> PathBuf {
+    let read = |path: &str| -> serde_json::Value {
+        serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let mut both = read(blue);
+    for list in ["clusters", "users", "contexts"] {
+        both[list] = serde_json::json!([]);
+    }
+    for (name, config) in [("blue", read(blue)), ("green", read(green))] {
+        let named =
+            |list: &str, field: &str| serde_json::json!({"name": name, field: config[list][0][field]});
+        let context = serde_json::json!({"name": name, "context": {"cluster": name, "user": name}});
+        let new = [
+            ("clusters", named("clusters", "cluster")),
+            ("users", named("users", "user")),
+            ("contexts", context),
+        ];
+        for (list, entry) in new {
+            both[list].as_array_mut().unwrap().push(entry);
+        }
+    }
+    both["current-context"] = "blue".into();
+    let path = folder.join("both.kubeconfig");
+    std::fs::write(&path, both.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn where_one_cluster_fails_all_are_as_before() {
+    let (plane, app) = (ControlPlane::new(), Application::new());
+    let namespace = app.namespace.as_str();
+    plane.kubectl(&["create", "namespace", namespace]);
+    let config = two_clusters(&cluster()["KUBECONFIG"], &plane.values["KUBECONFIG"], app.home.path());
+    let run = |words: &[&str]| {
+        let mut command = app.home.tool("k8s-sync");
+        command.env("KUBECONFIG", &config).args(["apply", "app", "--dest-namespace", namespace]);
+        command.args(["--dest-name", "blue", "--dest-name", "green", "-f"]).arg(app.folder());
+        command.args(words).output().unwrap()
+    };
+    app.config_map("a", "1");
+    app.manifest("web", "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}");
+    assert!(run(&["--timeout", "0"]).status.success());
+    // It has its address in one of them only.
+    let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
+    let patch = ["patch", "service", "web", "--subresource=status", "--type=merge", "-p", address];
+    app.kubectl(&[&["-n", namespace], &patch[..]].concat());
+    app.config_map("a", "2");
+    app.config_map("b", "1");
+    let output = run(&["--timeout", "2", "--rollback-on-failure"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    assert!(said.contains("green: not healthy after 2 s: Service"), "{said}");
+    // The last of all goes back first.
+    assert!(said.contains("rolled back 2 objects in blue: rolled back 2 objects in green"), "{said}");
+    let tail = said.split("green:\n").nth(2).unwrap_or_default();
+    let lines: Vec<&str> = tail.lines().take(5).filter_map(|line| line.rsplit(' ').next()).collect();
+    let of = |name: &str| format!("{namespace}/{name}");
+    assert_eq!(lines, [&of("b"), &of("a"), "blue:", &of("b"), &of("a")], "{said}");
+    assert_eq!((app.config_maps(), app.value("a")), (vec!["a".to_owned()], "1".to_owned()));
+    let there = "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}={{.data.value}} {{end}}{{end}}";
+    let maps = plane.kubectl(&["-n", namespace, "get", "configmaps", "-o", there]);
+    let maps: Vec<&str> = maps.split(' ').filter(|map| map.ends_with("=1") || map.ends_with("=2")).collect();
+    assert_eq!(maps, ["a=1"]);
 }
 
 /// Between k8s-sync and the API server.

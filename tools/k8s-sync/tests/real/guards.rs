@@ -77,6 +77,46 @@ fn everything_goes_only_where_that_is_said() {
 }
 
 #[test]
+fn what_has_changed_since_it_was_read_is_pruned_only_if_it_still_may() {
+    let app = Application::new();
+    for name in ["a", "anew", "kept", "labelled", "stays"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &[]);
+    for name in ["anew", "kept", "labelled"] {
+        app.remove(name);
+    }
+    // It holds the run up between what it reads and what it prunes.
+    let hook = "apiVersion: v1\nkind: Service\nmetadata: {name: gate, annotations: {argocd.argoproj.io/hook: PreSync}}\n\
+        spec: {type: LoadBalancer, ports: [{port: 80}]}\n";
+    std::fs::write(app.folder().join("gate.yml"), hook).unwrap();
+    let kubectl = |words: &[&str]| app.kubectl(&[&["-n", &app.namespace], words].concat());
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| app.done("apply", &["--prune", "--max-prune", "100", "--timeout", "60"]));
+        kubectl(&["wait", "--for=create", "service/gate", "--timeout=60s"]);
+        let id = kubectl(&[
+            "get",
+            "configmap",
+            "a",
+            "-o",
+            r"jsonpath={.metadata.labels.applyset\.kubernetes\.io/part-of}",
+        ]);
+        kubectl(&["delete", "configmap", "anew"]);
+        kubectl(&["create", "configmap", "anew", "--from-literal=value=theirs"]);
+        kubectl(&["label", "configmap", "anew", &format!("applyset.kubernetes.io/part-of={id}")]);
+        kubectl(&["annotate", "configmap", "kept", "argocd.argoproj.io/sync-options=Prune=false"]);
+        kubectl(&["label", "configmap", "labelled", "theirs=1"]);
+        let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
+        kubectl(&["patch", "service", "gate", "--subresource=status", "--type=merge", "-p", address]);
+        let lines = run.join().unwrap();
+        let pruned: Vec<&String> = lines.iter().filter(|line| line.starts_with("pruned")).collect();
+        assert_eq!(pruned, [&format!("pruned ConfigMap {}/labelled", app.namespace)]);
+    });
+    assert_eq!(app.config_maps(), ["a", "anew", "kept", "stays"]);
+    assert_eq!(app.value("anew"), "theirs");
+}
+
+#[test]
 fn the_namespace_is_marked() {
     let app = Application::new();
     app.config_map("a", "1");

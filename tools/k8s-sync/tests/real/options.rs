@@ -81,14 +81,20 @@ fn pruning_goes_as_the_objects_say() {
     for name in ["a", "gone", "stays"] {
         app.config_map(name, "1");
     }
+    let web = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {argocd.argoproj.io/sync-options: PrunePropagationPolicy=orphan}}\n\
+        spec: {replicas: 0, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: none.invalid/none}]}}}\n";
+    std::fs::write(app.folder().join("web.yml"), web).unwrap();
     app.done("apply", &["--prune"]);
-    for name in ["kept", "asked", "last", "gone"] {
+    for name in ["kept", "asked", "last", "gone", "web"] {
         app.remove(name);
     }
     let lines = app.done("apply", &["--prune", "--max-prune", "100"]);
     let pruned: Vec<&String> = lines.iter().filter(|line| line.starts_with("pruned")).collect();
     let gone = |name: &str| format!("pruned ConfigMap {}/{name}", app.namespace);
-    assert_eq!(pruned, [&gone("gone"), &gone("last")]);
+    let web = format!("pruned Deployment.apps {}/web", app.namespace);
+    assert_eq!(pruned, [&web, &gone("gone"), &gone("last")], "the last kinds first");
+    let orphan = app.kubectl(&["-n", &app.namespace, "get", "replicasets", "-l", "a=b", "-o", "name"]);
+    assert_eq!(orphan.lines().count(), 1, "what it made stays");
     let approved = "argocd.argoproj.io/deletion-approved=2026-01-01T00:00:00Z";
     app.kubectl(&["-n", &app.namespace, "annotate", "configmap", "asked", approved]);
     app.done("apply", &["--prune", "--max-prune", "100"]);
@@ -125,4 +131,51 @@ fn a_kind_may_come_while_the_sync_is_under_way() {
     });
     app.kubectl(&["get", &format!("things.{group}"), "thing"]);
     app.kubectl(&["delete", "crd", &format!("things.{group}"), "--wait=false"]);
+}
+
+#[test]
+fn what_kubectl_applied_stays_its_own_where_that_is_asked_for() {
+    let app = Application::new();
+    let file = app.home.path().join("old.yml");
+    let old = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {value: '1', forgotten: 'yes'}\n";
+    std::fs::write(&file, old).unwrap();
+    app.kubectl(&["-n", &app.namespace, "apply", "-f", file.to_str().unwrap()]);
+    app.config_map("a", "1");
+    let keeping = ["--sync-option", "ClientSideApplyMigration=false"];
+    app.done("apply", &keeping);
+    let path = "jsonpath={.metadata.managedFields[*].manager} {.metadata.annotations}";
+    let all =
+        app.kubectl(&["-n", &app.namespace, "get", "configmap", "a", "--show-managed-fields", "-o", path]);
+    for kept in ["k8s-sync/app", "kubectl-client-side-apply", "last-applied-configuration"] {
+        assert!(all.contains(kept), "{all}");
+    }
+    assert_eq!(field(&app, "a", ".data.forgotten"), "yes");
+    // So are its values.
+    app.config_map("a", "2");
+    let said = app.refused(2, "apply", &keeping);
+    assert!(said.contains(".data.value is owned by kubectl-client-side-apply"), "{said}");
+    app.done("apply", &[&keeping[..], &["--force-conflicts"]].concat());
+    assert_eq!((app.value("a"), field(&app, "a", ".data.forgotten")), ("2".to_owned(), "yes".to_owned()));
+}
+
+#[test]
+fn health_that_is_to_be_ignored_is_not_waited_for() {
+    let app = Application::new();
+    // Nobody gives it an address.
+    let balanced = |ignored: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, annotations: {{argocd.argoproj.io/sync-wave: '-1', \
+             argocd.argoproj.io/ignore-healthcheck: '{ignored}'}}}}\nspec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n"
+        );
+        std::fs::write(app.folder().join("web.yml"), text).unwrap();
+    };
+    app.config_map("late", "1");
+    balanced("false");
+    let said = app.refused(75, "apply", &["--timeout", "1"]);
+    assert!(said.contains("web is Progressing"), "{said}");
+    assert!(app.config_maps().is_empty(), "its wave is not over");
+    balanced("true");
+    app.done("apply", &["--timeout", "60"]);
+    assert_eq!(app.config_maps(), ["late"]);
+    app.done("wait", &["--timeout", "60"]);
 }

@@ -1,6 +1,6 @@
 //! Phases, waves and hooks, and kinds that come with the same run.
 
-use crate::Application;
+use crate::{Application, cluster};
 
 /// A Job that is done at once, and one that fails after a second.
 const DONE: &str = "completions: 0, template: {spec: {restartPolicy: Never, containers: [{name: c, image: none.invalid/none}]}}";
@@ -29,6 +29,7 @@ fn hooks_run_in_their_phases_and_go_as_they_say() {
     let succeeded = "argocd.argoproj.io/hook: PreSync, argocd.argoproj.io/hook-delete-policy: HookSucceeded";
     job(&app, "before", succeeded, DONE);
     job(&app, "after", "argocd.argoproj.io/hook: PostSync", DONE);
+    job(&app, "among", "argocd.argoproj.io/hook: Sync, argocd.argoproj.io/sync-wave: '-1'", DONE);
     config_map(&app, "b", "argocd.argoproj.io/sync-wave: '-1'");
     app.config_map("a", "1");
     config_map(&app, "never", "argocd.argoproj.io/hook: PostDelete");
@@ -37,12 +38,13 @@ fn hooks_run_in_their_phases_and_go_as_they_say() {
         vec![
             format!("created Job.batch {namespace}/before"),
             format!("{change} ConfigMap {namespace}/b"),
+            format!("created Job.batch {namespace}/among"),
             format!("{change} ConfigMap {namespace}/a"),
             format!("created Job.batch {namespace}/after"),
         ]
     };
     assert_eq!(app.done("apply", &["--prune"]), lines("created"));
-    assert_eq!(jobs(&app), "job.batch/after\n");
+    assert_eq!(jobs(&app), "job.batch/after\njob.batch/among\n");
     let uid = || app.kubectl(&["-n", namespace, "get", "job", "after", "-o", "jsonpath={.metadata.uid}"]);
     let first = uid();
     assert_eq!(app.done("apply", &["--prune"]), lines("unchanged"), "hooks run again");
@@ -114,4 +116,49 @@ fn a_definition_its_object_and_their_namespace_come_in_one_run() {
     assert!(app.done("apply", &[]).iter().all(|line| line.starts_with("unchanged")));
     app.kubectl(&["delete", "namespace", &other, "--wait=false"]);
     app.kubectl(&["delete", "crd", &things, "--wait=false"]);
+}
+
+#[test]
+fn a_plan_has_hooks_and_the_namespace_that_it_makes() {
+    let app = Application::new();
+    let other = format!("{}-planned", app.namespace);
+    let plan = app.home.path().join("plan.json");
+    let run = |verb: &str, status: i32| {
+        let mut command = app.home.tool("k8s-sync");
+        command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).args([verb, "app", "--dest-namespace", &other]);
+        command.args(["--sync-option", "CreateNamespace=true", "-f"]).arg(app.folder());
+        let output = command.arg("--plan").arg(&plan).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{verb}: {said}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    };
+    let hook = |spec: &str| {
+        let text = format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{generateName: before-, annotations: {{argocd.argoproj.io/hook: PreSync}}}}\n\
+             spec: {{{spec}}}\n"
+        );
+        std::fs::write(app.folder().join("before.yml"), text).unwrap();
+    };
+    let there = || app.kubectl(&["get", "namespace", &other, "--ignore-not-found", "-o", "name"]);
+    hook(DONE);
+    app.config_map("a", "1");
+    let (told, _) = run("diff", 1);
+    assert!(told.contains(&format!("+++ git/Namespace {other}")), "{told}");
+    assert_eq!(there(), "", "a plan writes nothing");
+    let (done, _) = run("apply", 0);
+    let lines: Vec<&str> = done.lines().collect();
+    assert_eq!(lines[0], format!("created Namespace {other}"));
+    assert!(lines[1].starts_with(&format!("created Job.batch {other}/before-presync-")), "{done}");
+    assert_eq!(lines[2..], [format!("created ConfigMap {other}/a")]);
+    // What it made is there now.
+    let (_, said) = run("apply", 2);
+    assert!(said.contains(&format!("Namespace {other} is no longer part of it")), "{said}");
+    // A plan of nothing but a hook.
+    run("diff", 0);
+    let (done, _) = run("apply", 0);
+    assert_eq!(done.lines().count(), 2, "{done}");
+    hook(&format!("backoffLimit: 0, {DONE}"));
+    let (_, said) = run("apply", 2);
+    assert!(said.contains("PreSync hook Job.batch") && said.contains("manifest is another one"), "{said}");
+    app.kubectl(&["delete", "namespace", &other, "--wait=false"]);
 }
