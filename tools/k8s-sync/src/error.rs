@@ -275,6 +275,9 @@ impl SyncError {
             Self::EmptySource(_) | Self::MissingSource(_) => {
                 "check --path and --revision; files end in .yaml, .yml or .json"
             }
+            Self::NoRenderer { file: "Chart.yaml", .. } => {
+                "install it, or render in the pipeline: `helm template NAME DIR | k8s-sync apply NAME -f -`"
+            }
             Self::NoRenderer { .. } => {
                 "install it, or render in the pipeline: `kustomize build DIR | k8s-sync apply NAME -f -`"
             }

@@ -172,7 +172,7 @@ fn a_renderer_that_is_not_there_is_named() {
         "{said}"
     );
     let said = Source::new(&[("Chart.yaml", "")]).refused();
-    assert!(said.contains("no helm is on PATH"), "{said}");
+    assert!(said.contains("no helm is on PATH") && said.contains("`helm template "), "{said}");
 }
 
 #[test]

@@ -1,8 +1,11 @@
-//! Sources read by the programs that people read them with: kubectl, its kustomize, and git.
+//! Sources read by the programs that people read them with: kubectl and its kustomize, kustomize, helm, and git.
 
-use std::process::Output;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
 
-use crate::{Application, cluster};
+use crate::{Application, cluster, variables};
 
 /// A repository with two commits, the first of them tagged: a base, and an overlay beside it.
 fn repository(app: &Application) -> String {
@@ -34,14 +37,112 @@ fn repository(app: &Application) -> String {
 
 /// A run with kubectl as the only renderer.
 fn apply(app: &Application, words: &[&str]) -> Output {
-    let bin = app.home.path().join("bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    let _ = std::os::unix::fs::symlink(&cluster()["KUBECTL"], bin.join("kubectl"));
+    apply_by(app, &[("kubectl", &cluster()["KUBECTL"])], words)
+}
+
+/// A run with these renderers.
+fn apply_by(app: &Application, programs: &[(&str, &str)], words: &[&str]) -> Output {
+    let bin = tempfile::tempdir_in(app.home.path()).unwrap();
+    for (name, program) in programs {
+        std::os::unix::fs::symlink(program, bin.path().join(name)).unwrap();
+    }
     let mut command = app.home.tool("k8s-sync");
-    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let path = format!("{}:/usr/bin:/bin", bin.path().display());
     command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).env("PATH", path);
     command.args(["apply", "app", "--dest-namespace", &app.namespace]).args(words);
     command.output().unwrap()
+}
+
+/// kustomize and helm; they are built at the first use.
+fn renderers() -> &'static HashMap<String, String> {
+    static RENDERERS: OnceLock<HashMap<String, String>> = OnceLock::new();
+    RENDERERS.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/renderers");
+        let output = Command::new(script).arg("up").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        variables(&String::from_utf8(output.stdout).unwrap())
+    })
+}
+
+fn write(app: &Application, name: &str, text: &str) {
+    let path = app.folder().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// The records of a run that went well.
+fn records(output: &Output) -> Vec<String> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn kustomize_and_kubectl_render_alike() {
+    let app = Application::new();
+    repository(&app);
+    let generator =
+        "resources: [../base]\nnamePrefix: blue-\nconfigMapGenerator: [{name: made, literals: [value=1]}]\n";
+    write(&app, "overlay/kustomization.yaml", generator);
+    let folder = app.folder().join("overlay");
+    let words = ["-f", folder.to_str().unwrap()];
+    let kustomize = ("kustomize", renderers()["KUSTOMIZE"].as_str());
+    let first = records(&apply_by(&app, &[kustomize], &words));
+    assert!(first.contains(&format!("created ConfigMap {}/blue-a", app.namespace)), "{first:?}");
+    assert!(first.iter().any(|line| line.contains("/blue-made-")), "{first:?}");
+    let again = records(&apply(&app, &words));
+    assert_eq!(again, first.iter().map(|line| line.replace("created", "unchanged")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_chart_is_rendered_as_helm_has_it() {
+    let app = Application::new();
+    let group = format!("{}.helm.test", app.namespace);
+    let map = |name: &str, annotations: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n"
+        )
+    };
+    write(&app, "chart/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    write(&app, "chart/values.yaml", "value: 'on'\n");
+    write(&app, "chart/templates/NOTES.txt", "{{ .Release.Name }} is no manifest.\n");
+    write(&app, "chart/templates/_names.tpl", "{{ define \"name\" }}{{ .Release.Name }}-web{{ end }}\n");
+    let templated = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ include \"name\" . }}, namespace: {{ .Release.Namespace }}}\n\
+        data: {value: {{ required \"a value is needed\" .Values.value | quote }}}\n";
+    write(&app, "chart/templates/map.yaml", templated);
+    write(&app, "chart/templates/before.yaml", &map("before", "helm.sh/hook: 'pre-install,pre-upgrade'"));
+    write(&app, "chart/templates/tests/never.yaml", &map("never", "helm.sh/hook: test"));
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: things.{group}}}\n\
+         spec: {{group: {group}, scope: Cluster, names: {{kind: Thing, plural: things}}, versions: [{{name: v1, served: true, storage: true,\n\
+         \x20 schema: {{openAPIV3Schema: {{type: object}}}}}}]}}\n"
+    );
+    write(&app, "chart/crds/things.yaml", &definition);
+    git(&app, &["init", "--quiet", "--initial-branch=main"]);
+    git(&app, &["add", "."]);
+    git(&app, &["commit", "--quiet", "--message", "chart"]);
+
+    let (chart, url) = (app.folder().join("chart"), format!("file://{}", app.folder().display()));
+    let (folder, repository) =
+        (["-f", chart.to_str().unwrap()], ["--repo", &url, "--path", "chart", "--revision", "main"]);
+    let helm = [("helm", renderers()["HELM"].as_str())];
+    let namespace = &app.namespace;
+    let lines = |change: &str| {
+        vec![
+            format!("created ConfigMap {namespace}/before"),
+            format!("{change} ConfigMap {namespace}/app-web"),
+            format!("{change} CustomResourceDefinition.apiextensions.k8s.io things.{group}"),
+        ]
+    };
+    assert_eq!(records(&apply_by(&app, &helm, &folder)), lines("created"));
+    assert_eq!(app.value("app-web"), "on", "quoted as Helm quotes it");
+    // The same from a repository: nothing has changed, and the hook runs again.
+    assert_eq!(records(&apply_by(&app, &helm, &repository)), lines("unchanged"));
+    write(&app, "chart/values.yaml", "{}\n");
+    let output = apply_by(&app, &helm, &folder);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{failed}");
+    assert!(failed.contains("a value is needed") && failed.contains("map.yaml"), "{failed}");
+    app.kubectl(&["delete", "crd", &format!("things.{group}"), "--wait=false"]);
 }
 
 #[test]
