@@ -52,6 +52,19 @@ class Distribution(unittest.TestCase):
         self.assertEqual(len((again / "SHA256SUMS").read_text().splitlines()), 3)
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=again, check=True)
 
+    def test_the_tools_know_nothing_of_where_they_were_built(self) -> None:
+        """What would make another clone's build another: `scripts/dist --check`, which takes many minutes, compares two."""
+        cargo = os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo")
+        folders = [cargo, str(build_tools().parents[1]), str(ROOT)]
+        for tool in TOOLS:
+            program = (build_tools() / tool).read_bytes()
+            for folder in folders:
+                with self.subTest(tool=tool, folder=folder):
+                    self.assertNotIn(folder.encode(), program)
+            with self.subTest(tool=tool):
+                built = re.findall(rb"built on: [\w: ]+", program)
+                self.assertLessEqual(set(built), {b"built on: Thu Jan  1 00:00:00 1970 UTC"})
+
     def test_the_archive_has_binaries_pages_and_completions(self) -> None:
         with tarfile.open(self.file("*.tar.gz")) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
