@@ -99,6 +99,32 @@ fn hidden_fields(object: &Value) -> Vec<String> {
     secret.chain(encrypted).map(ToOwned::to_owned).collect()
 }
 
+/// The values of an object that nobody may see, as texts, the longest first.
+pub(crate) fn hidden_values(object: &Value) -> Vec<String> {
+    let mut values = Vec::new();
+    for field in hidden_fields(object) {
+        if field == "metadata" {
+            for part in ["annotations", "labels"] {
+                texts(&object["metadata"][part], &mut values);
+            }
+        } else {
+            texts(&object[&field], &mut values);
+        }
+    }
+    values.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    values
+}
+
+fn texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
+        Value::Array(items) => items.iter().for_each(|value| texts(value, into)),
+        Value::String(text) => into.push(text.clone()),
+        Value::Null => {}
+        value => into.push(value.to_string()),
+    }
+}
+
 /// Replaces all that is in a value, but for what it is called.
 fn stars(value: &mut Value, other: Option<&Value>, changed: &str) {
     match value {

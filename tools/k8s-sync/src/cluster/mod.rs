@@ -144,8 +144,9 @@ impl Cluster {
         let what = Identity::of(object).to_string();
         let accept = if how.dry_run { JSON } else { METADATA_IF_KNOWN };
         let text = self
-            .send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept, what: &what })
-            .await?;
+.send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept, what: &what })
+            .await
+            .map_err(|error| refusal::hide(error, object))?;
         parse(&what, &text)
     }
 
@@ -180,8 +181,8 @@ impl Cluster {
     async fn write(&self, method: Method, uri: &str, object: &Value) -> Result<Value, SyncError> {
         let what = Identity::of(object).to_string();
         let body = Some((JSON, object.to_string().into_bytes()));
-        let text = self.send(Ask { method, uri, body, accept: JSON, what: &what }).await?;
-        parse(&what, &text)
+        let sent = self.send(Ask { method, uri, body, accept: JSON, what: &what }).await;
+        parse(&what, &sent.map_err(|error| refusal::hide(error, object))?)
     }
 
     /// Reads the end of a container's log.
@@ -348,8 +349,8 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A query parameter's value; labels and manager names need no more than this.
-fn escape(text: &str) -> String {
+/// A query parameter's value, or a part of a path.
+pub(crate) fn escape(text: &str) -> String {
     text.bytes()
         .map(|c| {
             if c.is_ascii_alphanumeric() || b"-._~".contains(&c) {

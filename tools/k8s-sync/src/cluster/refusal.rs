@@ -1,11 +1,15 @@
 //! What the API server's refusals say, in the user's terms: which field, whose it is, what never changes.
 
 use kube::core::Status;
+use serde_json::Value;
 
+use crate::diff;
 use crate::error::SyncError;
 
 /// So much is quoted of a page that is no answer of Kubernetes'.
 const WORDS: usize = 300;
+/// So short are values that are not looked for in messages.
+const SHORTEST: usize = 3;
 
 /// A field that another manager has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +74,52 @@ fn without_values(message: &str) -> String {
         rest = after.split_once('}').map_or("", |(_, rest)| rest);
     }
     told + rest
+}
+
+/// An error about an object without what it quotes of the object's secrets.
+pub(super) fn hide(error: SyncError, object: &Value) -> SyncError {
+    let hidden = diff::hidden_values(object);
+    if hidden.is_empty() {
+        return error;
+    }
+    match error {
+        SyncError::Refused { what, message, code } => {
+            SyncError::Refused { what, message: without(&message, &hidden), code }
+        }
+        SyncError::Immutable { object, fields, rule } => {
+            SyncError::Immutable { object, fields, rule: without(&rule, &hidden) }
+        }
+        error => error,
+    }
+}
+
+/// A message without these values, and without whatever else it quotes as a value.
+fn without(message: &str, hidden: &[String]) -> String {
+    let mut told = without_values(message);
+    for words in ["Invalid value: ", "Unsupported value: ", "Duplicate value: "] {
+        let mut rest = std::mem::take(&mut told);
+        while let Some((before, after)) = rest.split_once(words) {
+            told.extend([before, words, "…"]);
+            rest = after[quoted(after)..].to_owned();
+        }
+        told.push_str(&rest);
+    }
+    // Shorter ones are in words that have nothing to do with them.
+    for value in hidden.iter().filter(|value| value.len() >= SHORTEST) {
+        for shown in [value.clone(), format!("{value:?}")] {
+            told = told.replace(&shown, "…");
+        }
+    }
+    told
+}
+
+/// How much of a text its first value is: Go's or JSON's words for it, or all up to the explanation.
+fn quoted(text: &str) -> usize {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    if let Some(Ok(_)) = values.next() {
+        return values.byte_offset();
+    }
+    text.rfind(": ").unwrap_or(text.len())
 }
 
 /// `conflict with "them" using v1` names the manager.
@@ -139,6 +189,37 @@ mod tests {
         assert!(said.contains(".data.pin: expected string") && said.ends_with(".x: no"), "{said}");
         assert!(!said.contains("1234"), "{said}");
         assert!(read("ConfigMap n/c", &status).to_string().contains("1234"));
+    }
+
+    #[test]
+    fn what_was_encrypted_is_not_quoted() {
+        let object = json!({"apiVersion": "v1", "kind": "Thing", "metadata": {"annotations": {crate::decryption::ENCRYPTED: "spec"}},
+            "spec": {"password": "pass \"word\"", "pin": 17, "url": "https://user:other@host"}});
+        let said = |message: &str| {
+            let error = SyncError::Refused { what: "Thing t".into(), message: message.into(), code: 422 };
+            hide(error, &object).to_string()
+        };
+        for (message, shown) in [
+            (
+                "spec.pin: Invalid value: 17: must be more",
+                "Thing t: spec.pin: Invalid value: …: must be more",
+            ),
+            (
+                r#"spec.password: Invalid value: "pass \"word\"": too weak"#,
+                "Thing t: spec.password: Invalid value: …: too weak",
+            ),
+            (
+                r#"Unsupported value: "pass": supported values: "a", and Duplicate value: {"a":"b: c"}"#,
+                r#"Thing t: Unsupported value: …: supported values: "a", and Duplicate value: …"#,
+            ),
+            (
+                "a webhook denied it: https://user:other@host has a user",
+                "Thing t: a webhook denied it: … has a user",
+            ),
+            ("got &value.valueUnstructured{Value:17}", "Thing t: got &value.valueUnstructured{…}"),
+        ] {
+            assert_eq!(said(message), shown);
+        }
     }
 
     #[test]

@@ -266,6 +266,35 @@ fn each_verb_decrypts_and_shows_nothing() {
 }
 
 #[test]
+fn what_a_server_quotes_of_a_decrypted_value_is_not_told() {
+    let world = World::new();
+    let key = Key::new(world.home.path(), "keys.txt");
+    let job = "apiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: c\nspec:\n  schedule: hidden-setting\n  jobTemplate:\n    \
+        spec:\n      template:\n        spec:\n          restartPolicy: Never\n          containers: [{name: c, image: none.invalid/none}]\n";
+    world.write("c.yml", job);
+    key.encrypt(&["--encrypted-regex", "^schedule$"], &world.repository().join("c.yml"));
+    let refused = run(&world, "apply", &[], Some(&key));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(2) && said.contains("spec.schedule: Invalid value: …"),
+        "{refused:?}"
+    );
+    shows_nothing(&said);
+    world.commit("Begin");
+    let (url, file) = (world.url(), key.file.to_str().unwrap());
+    let words = ["app", "--sync-policy", "automated", "--repo", &url, "--decrypt", "--age-key-file", file];
+    let mut operator = world.watch(&words, &[]);
+    let failure = operator.hear_kind("failure").to_string();
+    let page = operator.get("/applications/app").body;
+    let events = ["-n", &world.namespace, "get", "events", "-o", "yaml"];
+    until("an event", || world.kubectl(&events).contains("spec.schedule"));
+    for text in [failure, page, world.kubectl(&events)] {
+        assert!(text.contains("spec.schedule"), "{text}");
+        shows_nothing(&text);
+    }
+}
+
+#[test]
 fn an_operator_decrypts_with_keys_of_a_secret() {
     let world = World::new();
     let key = Key::new(world.home.path(), "keys.txt");
