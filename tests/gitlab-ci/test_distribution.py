@@ -146,12 +146,13 @@ class Image(unittest.TestCase):
         load_tools_image()
 
     def test_nobody_is_root_and_the_tools_run(self) -> None:
-        script = "id -u; for tool in $TOOLS docker-credential-gcr; do command -v $tool; done; imgtag --version; mktemp"
+        script = "id -u; for tool in $TOOLS docker-credential-gcr kustomize; do command -v $tool; done; imgtag --version; mktemp"
         said = docker(
             "run", "--rm", "--env", f"TOOLS={' '.join(TOOLS)}", TOOLS_IMAGE, "sh", "-euc", script
         ).splitlines()
         self.assertEqual(said[0], "65532")
-        self.assertEqual(said[1:8], [f"/usr/local/bin/{tool}" for tool in (*TOOLS, "docker-credential-gcr")])
+        found = [f"/usr/local/bin/{tool}" for tool in (*TOOLS, "docker-credential-gcr", "kustomize")]
+        self.assertEqual(said[1 : 1 + len(found)], found)
 
     def test_a_repository_of_another_user_is_read(self) -> None:
         script = "imgtag -C /project --length 12"
@@ -163,6 +164,13 @@ class Image(unittest.TestCase):
             commit = subprocess.run([*git, "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True, check=True).stdout
             said = docker("run", "--rm", "--volume", f"{folder}:/project:ro", TOOLS_IMAGE, "sh", "-euc", script)
         self.assertEqual(said.strip(), commit[:12])
+
+    def test_environments_are_rendered_in_it(self) -> None:
+        examples = ROOT / "tests" / "hello-python-environments"
+        render = ("k8s-sync", "health", "-f", "/project/production")
+        said = docker("run", "--rm", "--volume", f"{examples}:/project:ro", TOOLS_IMAGE, *render)
+        found = {line.split("\t")[1] for line in said.splitlines()}
+        self.assertLessEqual({"Namespace hello-production", "Deployment.apps hello-production/hello-python"}, found)
 
     def test_labels_say_what_it_is(self) -> None:
         described = json.loads(docker("image", "inspect", TOOLS_IMAGE))[0]

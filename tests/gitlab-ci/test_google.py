@@ -82,7 +82,7 @@ class PushToGoogle(unittest.TestCase):
         RUNNER.up()
         packaging = ROOT / "scripts" / "packaging"
         helper = subprocess.run(
-            [packaging / "credential-helper", platform.machine()], stdout=subprocess.PIPE, text=True, check=True
+            [packaging / "go-program", platform.machine(), "docker-credential-gcr"], stdout=subprocess.PIPE, text=True, check=True
         )
         cls.helper = Path(helper.stdout.strip())
         cls.service = TokenService()

@@ -52,7 +52,7 @@ def push_image(world: World) -> str:
     folder = world.folder / "operator"
     folder.mkdir(exist_ok=True)
     shutil.copy2(world.equipment.tools / OPERATOR, folder / OPERATOR)
-    (folder / "Dockerfile").write_text('FROM scratch\nCOPY k8s-sync /k8s-sync\nUSER 65532\nENTRYPOINT ["/k8s-sync"]\n')
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY k8s-sync /usr/local/bin/\nENV PATH=/usr/local/bin\nUSER 65532\n")
     reference = f"{world.registry.host}/{OPERATOR}:{world.tool(OPERATOR, '--version').split()[-1]}"
     world.docker("build", "-q", "-t", reference, str(folder))
     return world.tool("imgpush", reference)
