@@ -5,6 +5,8 @@
 //! and applied ([`sync`]) as the members of an ApplySet ([`inventory`]). Health ([`health`]) is read off the objects
 //! as the cluster reports them; [`watch`] does it all again whenever Git or the cluster moves.
 
+pub mod admission;
+pub mod altered;
 pub mod application;
 pub mod cli;
 pub mod cluster;

@@ -39,6 +39,8 @@ pub(crate) struct Applied {
     pub(crate) object: Value,
     /// Fields that were left to their managers.
     pub(crate) yielded: Vec<Conflict>,
+    /// What was asked for in the end.
+    pub(crate) asked: Value,
 }
 
 impl Application {
@@ -47,7 +49,7 @@ impl Application {
         &self,
         cluster: &Cluster,
         path: &str,
-        object: &Value,
+        object: Value,
         standing: Option<&Standing>,
         purpose: Purpose,
     ) -> Result<Applied, SyncError> {
@@ -55,7 +57,7 @@ impl Application {
         let conflicts = if self.conflicts.takes_all() { Conflicts::Force } else { Conflicts::Fail };
         let mut how = Apply { manager: &manager, conflicts, dry_run: purpose == Purpose::Trial };
         let mut yielded = Vec::new();
-        let mut object = std::borrow::Cow::Borrowed(object);
+        let mut object = object;
         for _ in 0..ATTEMPTS {
             let applied = match purpose {
                 Purpose::Tried => cluster.apply_tried(path, &object, how).await,
@@ -63,7 +65,9 @@ impl Application {
             };
             let (what, conflicts) = match applied {
                 Err(SyncError::Conflict { object, conflicts }) => (object, conflicts),
-                applied => return applied.map(|object| Applied { object, yielded }),
+                applied => {
+                    return applied.map(|applied| Applied { object: applied, yielded, asked: object });
+                }
             };
             if is_left_behind(standing, &conflicts) {
                 how.conflicts = Conflicts::Force;
@@ -78,7 +82,7 @@ impl Application {
             let mut taken = true;
             for conflict in of(Fate::Left) {
                 taken = false;
-                if !fields::remove_named(object.to_mut(), &conflict.field) {
+                if !fields::remove_named(&mut object, &conflict.field) {
                     return Err(SyncError::Conflict { object: what, conflicts: vec![conflict.clone()] });
                 }
                 yielded.push(conflict.clone());

@@ -195,7 +195,7 @@ impl Application {
             cluster.try_to_create(&wanted.path, &object, &self.manager()).await
         } else {
             let standing = plan.live.get(&wanted.identity);
-            let tried = self.put(cluster, &wanted.path, &object, standing, Purpose::Trial).await;
+            let tried = self.put(cluster, &wanted.path, object, standing, Purpose::Trial).await;
             tried.map(|tried| tried.object)
         };
         match tried {

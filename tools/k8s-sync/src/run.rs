@@ -1,5 +1,7 @@
 //! A run that writes, as the inventory sees it: marked before the first write, recorded after the last.
 
+use crate::admission::Admission;
+use crate::altered::Altered;
 use crate::cluster::{Apply, Cluster, Conflicts};
 use crate::error::SyncError;
 use crate::inventory::{Record, Scope};
@@ -15,6 +17,7 @@ pub(crate) struct Run<'a> {
     /// Whether no other run has written meanwhile: only then what we saw is how it is.
     alone: bool,
     proofs: Proofs,
+    admission: Admission,
 }
 
 enum State {
@@ -28,7 +31,8 @@ enum State {
 impl<'a> Run<'a> {
     pub(crate) fn new(application: &'a Application, plan: &'a Plan) -> Self {
         let alone = plan.record.as_ref().is_none_or(|record| record.run.is_none());
-        Self { application, plan, state: State::New, alone, proofs: Proofs::default() }
+        let (proofs, admission) = (Proofs::default(), Admission::default());
+        Self { application, plan, state: State::New, alone, proofs, admission }
     }
 
     /// Names in the inventory all kinds that are about to be written, and marks it.
@@ -69,6 +73,17 @@ impl<'a> Run<'a> {
         if let Some(footprint) = brought.footprint.as_ref().filter(|_| brought.yielded.is_empty()) {
             self.proofs.insert(proof::of(wanted, &brought.uid, footprint));
         }
+    }
+
+    /// Who may have made an object come out otherwise than it was asked for; none where nobody did, and the server
+    /// itself writes it in other words.
+    pub(crate) async fn blame(
+        &mut self,
+        cluster: &Cluster,
+        wanted: &Wanted,
+        altered: Altered,
+    ) -> Option<Altered> {
+        self.admission.explain(cluster, &wanted.path, &wanted.object.open(), altered).await
     }
 
     /// Records what is there now.

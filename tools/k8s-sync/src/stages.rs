@@ -7,6 +7,7 @@ use std::pin::pin;
 use futures_util::StreamExt as _;
 use step::Failure;
 
+use crate::altered::Altered;
 use crate::cluster::{Apply, Cluster, Conflict, Conflicts, Resources, at_once};
 use crate::error::SyncError;
 use crate::hook::{self, Deletion};
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub footprints: HashMap<Identity, Option<String>>,
     /// Fields that were left to others.
     pub yielded: Vec<(Identity, Conflict)>,
+    /// Objects that came out otherwise than they were asked for: trying again at once would not help.
+    pub altered: Vec<(Identity, Altered)>,
 }
 
 /// A part of a sync after which everything in it is healthy.
@@ -181,9 +184,17 @@ impl Application {
         while let Some(next) = brought.next().await {
             let Some((wanted, result)) = next else { continue };
             match result {
-                Ok(brought) => {
+                Ok(mut brought) => {
                     tell(brought.change, &wanted.identity)?;
-                    run.keep(wanted, &brought);
+                    let altered = match brought.altered.take() {
+                        Some(altered) => run.blame(cluster, wanted, altered).await,
+                        None => None,
+                    };
+                    // What somebody changes is not as wanted, now or the next time.
+                    if altered.as_ref().is_none_or(|altered| altered.by.is_none()) {
+                        run.keep(wanted, &brought);
+                    }
+                    outcome.altered.extend(altered.map(|altered| (wanted.identity.clone(), altered)));
                     let left = brought.yielded.into_iter();
                     let left = left.chain(wanted.yielded.iter().filter(|_| !wanted.proven).cloned());
                     outcome.yielded.extend(left.map(|conflict| (wanted.identity.clone(), conflict)));

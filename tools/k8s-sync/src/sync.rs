@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::altered::{self, Altered};
 use crate::cluster::{Cluster, Conflict};
 use crate::conflicts;
 use crate::error::SyncError;
@@ -62,6 +63,8 @@ pub struct Brought {
     pub footprint: Option<String>,
     /// Fields that were left to their managers.
     pub yielded: Vec<Conflict>,
+    /// What came out otherwise than it was asked for.
+    pub altered: Option<Altered>,
 }
 
 impl Application {
@@ -93,7 +96,8 @@ impl Application {
     ) -> Result<Brought, SyncError> {
         if let Some(standing) = standing.filter(|_| wanted.proven) {
             let (uid, footprint) = (standing.uid().to_owned(), standing.footprint.clone());
-            return Ok(Brought { change: Change::Unchanged, uid, footprint, yielded: Vec::new() });
+            let (change, yielded) = (Change::Unchanged, Vec::new());
+            return Ok(Brought { change, uid, footprint, yielded, altered: None });
         }
         if let Some(journal) = &self.journal {
             journal.keep(cluster, &wanted.path, wanted.kind()).await?;
@@ -109,22 +113,23 @@ impl Application {
         if standing.is_some_and(|standing| standing.client_side) {
             self.migrate(cluster, &wanted.path).await?;
         }
-        let object = wanted.object.open();
         if standing.is_some() && wanted.options.replace {
             if wanted.options.force {
                 self.remove(cluster, wanted).await?;
             } else {
-                cluster.replace(&wanted.path, &object, &self.manager()).await?;
+                cluster.replace(&wanted.path, &wanted.object.open(), &self.manager()).await?;
             }
         }
-        let applied = match self.put(cluster, &wanted.path, &object, standing, purpose).await {
+        let applied = match self.put(cluster, &wanted.path, wanted.object.open(), standing, purpose).await {
             Err(SyncError::Immutable { .. }) if wanted.options.force => {
                 self.remove(cluster, wanted).await?;
-                self.put(cluster, &wanted.path, &object, None, purpose).await?
+                self.put(cluster, &wanted.path, wanted.object.open(), None, purpose).await?
             }
             applied => applied?,
         };
-        let (yielded, applied) = (applied.yielded, applied.object);
+        let (yielded, applied, mut asked) = (applied.yielded, applied.object, applied.asked);
+        wanted.ignored.keep_live(&mut asked, &applied);
+        let altered = altered::of(&asked, &applied, &self.manager());
         // A server-side apply that changes nothing leaves the resource version alone.
         let version = applied["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let change = match standing {
@@ -134,7 +139,7 @@ impl Application {
         };
         let uid = applied["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let footprint = inventory::footprint(&applied, &self.manager());
-        Ok(Brought { change, uid, footprint, yielded })
+        Ok(Brought { change, uid, footprint, yielded, altered })
     }
 
     /// Deletes a member, or does not, where it is no longer what was read.

@@ -251,6 +251,12 @@ impl Sync {
                 target.tell(change, identity, format, io, account)
             })
             .await?;
+        for (identity, altered) in outcome.altered {
+            match altered.by {
+                Some(_) => io.console.warn(altered.told(&identity)),
+                None => io.console.note(altered.told(&identity)),
+            }
+        }
         for (identity, conflict) in outcome.yielded {
             io.console.note(format!("left {} of {identity} to {}", conflict.field, conflict.manager));
         }

@@ -9,7 +9,7 @@ use git_remote::{RemoteOptions, RemoteUrl};
 use step::{Failure, FailureKind, ResultExt as _, environment};
 
 use super::decryption::Decryption;
-use crate::cluster::{Cluster, Destination, connect};
+use crate::cluster::Destination;
 use crate::conflicts::{self, Whose};
 use crate::decryption::keys::Keys;
 use crate::error::SyncError;
@@ -243,16 +243,6 @@ impl Sync {
         let contexts = self.dest_name.iter().map(|context| Destination::Context(context.clone()));
         let named: Vec<Destination> = servers.chain(contexts).collect();
         if named.is_empty() { vec![Destination::Current] } else { named }
-    }
-
-    /// The one cluster of an operator.
-    pub(super) async fn cluster(&self) -> Result<Cluster, Failure> {
-        let destinations = self.destinations();
-        let [destination] = destinations.as_slice() else {
-            return Err(Failure::message(FailureKind::Usage, "an operator keeps one cluster")
-                .hint("run one operator a cluster, or `apply` with several"));
-        };
-        Ok(connect(destination).await?)
     }
 
     pub(super) fn checkout(&self) -> Result<Checkout, Failure> {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Sync;
 use crate::cluster::{Cluster, Destination, connect};
+use crate::source::Checkout;
 use crate::watch::Calls;
 use crate::watch::applications::{self, Declared};
 use crate::watch::board::{Board, Origin, Role};
@@ -75,18 +76,28 @@ impl Watch {
         }
         let secret = self.webhook_secret()?;
         let (journal, mut records) = Journal::new(format, io.console.clone());
-        let board = Arc::new(Board::new(followed.iter().map(|each| (each.sync.name.clone(), each.origin()))));
+        let mut copies = Vec::new();
+        for each in &followed {
+            copies.extend(each.in_each_cluster()?);
+        }
+        let origins = copies.iter().map(|(label, each)| (label.clone(), each.origin()));
+        let board = Arc::new(Board::new(origins));
         let lease = match &self.lease {
             Some(lease) => Some(Arc::new(open_lease(lease).await?)),
             None => None,
         };
         let mut calls = Calls::new(lease.clone());
         let mut operators = Vec::new();
-        let mut clusters = HashMap::new();
-        for each in &followed {
+        let mut shared = Shared {
+            board: board.clone(),
+            journal: journal.clone(),
+            clusters: HashMap::new(),
+            checkouts: HashMap::new(),
+        };
+        for (label, each) in copies {
             let call = Arc::new(Notify::new());
-            calls.add(&each.sync.name, each.sync.repo.as_deref().unwrap_or_default(), call.clone());
-            operators.push(each.operator(&mut clusters, board.clone(), journal.clone(), call).await?);
+            calls.add(&label, each.sync.repo.as_deref().unwrap_or_default(), call.clone());
+            operators.push(each.operator(label, call, &mut shared).await?);
         }
         let calls = Arc::new(calls);
         let port = match self.listen {
@@ -202,6 +213,30 @@ impl Watch {
         Ok(())
     }
 
+    /// The same for each of its clusters, and what each is called: the application's name, with the cluster's where there
+    /// are several.
+    fn in_each_cluster(&self) -> Result<Vec<(String, Self)>, Failure> {
+        let clusters = self.sync.destinations();
+        let several = clusters.len() > 1;
+        let mut copies: Vec<(String, Self)> = Vec::new();
+        for cluster in clusters {
+            let mut one = self.clone();
+            let name = &self.sync.name;
+            let label = if several { format!("{name}@{}", short(&cluster)) } else { name.clone() };
+            if copies.iter().any(|(other, _)| *other == label) {
+                let message = format!("{name} would go to {cluster} twice");
+                return Err(Failure::message(FailureKind::Usage, message).hint("name each cluster once"));
+            }
+            (one.sync.dest_server, one.sync.dest_name) = match cluster {
+                Destination::Server(server) => (vec![server], Vec::new()),
+                Destination::Context(context) => (Vec::new(), vec![context]),
+                Destination::Current => (Vec::new(), Vec::new()),
+            };
+            copies.push((label, one));
+        }
+        Ok(copies)
+    }
+
     fn origin(&self) -> Origin {
         let sync = &self.sync;
         let cluster =
@@ -214,34 +249,37 @@ impl Watch {
         }
     }
 
+    /// The operator of an application in its one cluster.
     async fn operator(
         &self,
-        clusters: &mut HashMap<(Vec<String>, Vec<String>), Cluster>,
-        board: Arc<Board>,
-        journal: Journal,
+        label: String,
         call: Arc<Notify>,
+        shared: &mut Shared,
     ) -> Result<Operator, Failure> {
         let mut application = self.sync.application()?;
         if self.self_heal {
             // Healing takes back what others took.
             application.conflicts.take_the_rest();
         }
-        let checkout = Arc::new(self.sync.checkout()?);
-        let destination = (self.sync.dest_server.clone(), self.sync.dest_name.clone());
-        let cluster = if let Some(cluster) = clusters.get(&destination) {
-            cluster.clone()
-        } else {
-            let cluster = self.sync.cluster().await?;
-            clusters.insert(destination, cluster.clone());
-            cluster
+        let checkout = match shared.checkouts.get(&self.sync.name) {
+            Some(checkout) => checkout.clone(),
+            None => Arc::new(self.sync.checkout()?),
         };
+        shared.checkouts.insert(self.sync.name.clone(), checkout.clone());
+        let destination = self.sync.destinations().swap_remove(0);
+        let cluster = match shared.clusters.get(&destination) {
+            Some(cluster) => cluster.clone(),
+            None => connect(&destination).await?.with_whole_answers(),
+        };
+        shared.clusters.insert(destination, cluster.clone());
         let behaviour = Behaviour {
             poll: Duration::from_secs(self.poll),
             self_heal: self.self_heal,
             automated: self.sync_policy == Policy::Automated,
         };
         let keys = self.sync.decryption.source()?;
-        Ok(Operator { application, checkout, keys, cluster, behaviour, board, journal, call })
+        let (board, journal) = (shared.board.clone(), shared.journal.clone());
+        Ok(Operator { label, application, checkout, keys, cluster, behaviour, board, journal, call })
     }
 
     fn webhook_secret(&self) -> Result<Option<Secret>, Failure> {
@@ -262,6 +300,23 @@ impl Watch {
         }
         Ok(Some(Secret::new(secret)))
     }
+}
+
+/// What the operators have in common.
+struct Shared {
+    board: Arc<Board>,
+    journal: Journal,
+    /// A connection to each cluster.
+    clusters: HashMap<Destination, Cluster>,
+    /// What was fetched, by application: of several clusters each takes the same.
+    checkouts: HashMap<String, Arc<Checkout>>,
+}
+
+/// A cluster's name where it stands beside the application's.
+fn short(cluster: &Destination) -> String {
+    let Destination::Server(server) = cluster else { return cluster.to_string() };
+    let url = server.split_once("://").map_or(server.as_str(), |(_, rest)| rest);
+    url.trim_end_matches('/').to_owned()
 }
 
 /// Replaces a value by another, where there is one.

@@ -12,7 +12,7 @@ use crate::error::SyncError;
 use crate::project::ClusterNames;
 
 /// The cluster that the user named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// The API server's URL, with the credentials of the current configuration.
     Server(String),

@@ -46,6 +46,8 @@ pub struct Cluster {
     requests: Arc<AtomicU64>,
     pace: Arc<Pace>,
     names: Arc<ClusterNames>,
+    /// Whether what was applied comes back whole, and not only its metadata.
+    whole: bool,
 }
 
 /// A request of ours.
@@ -81,7 +83,14 @@ pub struct Apply<'a> {
 impl Cluster {
     /// Wraps a client of a cluster that is called so.
     pub fn new(client: kube::Client, names: ClusterNames) -> Self {
-        Self { client, requests: Arc::default(), pace: Arc::default(), names: Arc::new(names) }
+        let (requests, pace, names) = (Arc::default(), Arc::default(), Arc::new(names));
+        Self { client, requests, pace, names, whole: false }
+    }
+
+    /// The same, but what is applied comes back whole, so that it is seen who changes it on its way in.
+    #[must_use]
+    pub fn with_whole_answers(self) -> Self {
+        Self { whole: true, ..self }
     }
 
     /// What it is called.
@@ -142,9 +151,9 @@ impl Cluster {
         );
         let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
         let what = Identity::of(object).to_string();
-        let accept = if how.dry_run { JSON } else { METADATA_IF_KNOWN };
+        let accept = if how.dry_run || self.whole { JSON } else { METADATA_IF_KNOWN };
         let text = self
-.send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept, what: &what })
+            .send(Ask { method: Method::PATCH, uri: &uri, body: Some(body), accept, what: &what })
             .await
             .map_err(|error| refusal::hide(error, object))?;
         parse(&what, &text)

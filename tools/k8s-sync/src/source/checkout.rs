@@ -1,6 +1,7 @@
 //! A path of a revision of a repository, read without a work tree.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use git_remote::{Remote, RemoteUrl, Settings};
 use git2::build::CheckoutBuilder;
@@ -27,6 +28,8 @@ pub struct Checkout {
     may_be_empty: bool,
     /// Whether the folders below the path are left out.
     flat: bool,
+    /// Held while the cache is written: operators of several clusters share it.
+    writing: Mutex<()>,
 }
 
 /// A commit, for those who look on.
@@ -54,7 +57,16 @@ impl Checkout {
     pub fn new(url: RemoteUrl, revision: String, path: &str, settings: Settings, cache: PathBuf) -> Self {
         let path = path.trim_matches('/').trim_start_matches("./").to_owned();
         let path = if path == "." { String::new() } else { path };
-        Self { url, revision, path, settings, cache, may_be_empty: false, flat: false }
+        Self {
+            url,
+            revision,
+            path,
+            settings,
+            cache,
+            may_be_empty: false,
+            flat: false,
+            writing: Mutex::default(),
+        }
     }
 
     /// Takes a path without manifests as it is.
@@ -76,6 +88,7 @@ impl Checkout {
 
     /// Fetches the revision and reads its manifests. None at all is an error: it would prune everything.
     pub fn read(&self, reading: Reading<'_>) -> Result<(Oid, Vec<Manifest>), SyncError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = || {
             let repository =
                 Repository::open_bare(&self.cache).or_else(|_| Repository::init_bare(&self.cache))?;

@@ -59,8 +59,7 @@ impl Reason {
 }
 
 impl Events {
-    pub(super) fn new(cluster: Cluster, application: &str, namespace: &str, journal: Journal) -> Self {
-        let parent = Parent::of(application, namespace);
+    pub(super) fn new(cluster: Cluster, parent: Parent, application: &str, journal: Journal) -> Self {
         Self { cluster, parent, application: application.to_owned(), journal, recorded: HashMap::new() }
     }
 

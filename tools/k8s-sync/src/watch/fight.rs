@@ -21,10 +21,19 @@ pub(super) struct Fight {
 impl Fight {
     /// One more round; how long to wait before healing.
     pub(super) fn another(&mut self, now: Instant) -> Duration {
+        self.round(now, 0)
+    }
+
+    /// One more round with somebody who is known to go on: there is no quick one.
+    pub(super) fn hopeless(&mut self, now: Instant) -> Duration {
+        self.round(now, QUICK_ROUNDS)
+    }
+
+    fn round(&mut self, now: Instant, least: u32) -> Duration {
         if self.healed.is_none_or(|healed| now > healed + PEACE) {
             self.rounds = 0;
         }
-        self.rounds += 1;
+        self.rounds = self.rounds.max(least) + 1;
         let pause = match self.rounds.checked_sub(QUICK_ROUNDS + 1) {
             None => Duration::ZERO,
             Some(beyond) => Duration::from_secs(1 << beyond.min(7)).min(LONGEST_PAUSE),
@@ -58,5 +67,6 @@ mod tests {
         assert_eq!(fight.rounds(), Some(12));
         assert_eq!(fight.another(now + PEACE + Duration::from_secs(1)), Duration::ZERO);
         assert_eq!(fight.rounds(), None);
+        assert_eq!(Fight::default().hopeless(now), Duration::from_secs(1));
     }
 }

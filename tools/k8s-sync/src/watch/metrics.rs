@@ -89,6 +89,9 @@ impl Metrics {
             webhooks: Family::default(),
             leader: Gauge::default(),
         };
+        for result in ["accepted", "unrelated", "refused"] {
+            drop(metrics.webhooks.get_or_create(&Answer { result }));
+        }
         let registry = &mut metrics.registry;
         registry.register(
             "sync_state",
@@ -134,6 +137,15 @@ impl Metrics {
         }
         for each in HEALTHS {
             self.health.get_or_create(&state(each.word())).set(i64::from(each == health));
+        }
+        // What has not happened yet is there as 0, so that the first time can be seen as a change.
+        drop(self.queue.get_or_create(&of(application)));
+        drop(self.drifts.get_or_create(&of(application)));
+        drop(self.fights.get_or_create(&of(application)));
+        drop(self.heals.get_or_create(&of(application)));
+        drop(self.sync_duration.get_or_create(&of(application)));
+        for result in ["ok", "failed"] {
+            drop(self.syncs.get_or_create(&Outcome { application: application.to_owned(), result }));
         }
         let drifted = i64::try_from(view.drifted()).unwrap_or(i64::MAX);
         self.drifted.get_or_create(&of(application)).set(drifted);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::board::{Board, ObjectView, Role, SyncRecord, SyncState, View};
+use crate::cluster::escape;
 use crate::health::Health;
 use crate::manifest::{GroupKind, Identity};
 use crate::source::Commit;
@@ -17,7 +18,7 @@ pub fn index(board: &Board) -> String {
             ul.cards {
                 @for (name, view) in all {
                     li {
-                        a.name id=(format!("to-{name}")) href=(format!("/applications/{name}")) { (name) }
+                        a.name id=(format!("to-{name}")) href=(format!("/applications/{}", escape(name))) { (name) }
                         " " (badges(view))
                         div.dim { (revision(view)) " · " (view.objects.len()) " objects · " (view.origin.destination) }
                         @if let Some(error) = &view.error { div.error { (error) } }

@@ -38,6 +38,22 @@ fn a_bad_manifest_changes_nothing_and_the_fix_goes_through() {
 }
 
 #[test]
+fn a_sync_that_failed_is_tried_again() {
+    let world = World::new();
+    let own = format!("{}-later", world.namespace);
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let mut operator = world.operator(&["--dest-namespace", &own]);
+    let failure = operator.hear_kind("failure");
+    assert!(failure["message"].as_str().unwrap().contains(&own), "{failure}");
+    operator.hear_kind("failure");
+    world.kubectl(&["create", "namespace", &own]);
+    operator.until_synced();
+    assert_eq!(world.kubectl(&["-n", &own, "get", "configmap", "a", "-o", "jsonpath={.data.value}"]), "1");
+    world.kubectl(&["delete", "namespace", &own, "--wait=false"]);
+}
+
+#[test]
 fn the_repository_goes_and_comes_back() {
     let world = World::new();
     world.config_map("a", "1");

@@ -4,14 +4,16 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// The server of the repositories in one folder.
 pub(crate) struct GitServer {
     folder: PathBuf,
     address: SocketAddr,
+    /// What was asked for, `METHOD TARGET` each, and whether it was for a list of refs.
+    asked: Arc<Mutex<Vec<String>>>,
     serving: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
@@ -19,13 +21,18 @@ impl GitServer {
     pub(crate) fn start(folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = Self { folder: folder.to_owned(), address, serving: None };
+        let mut server = Self { folder: folder.to_owned(), address, asked: Arc::default(), serving: None };
         server.serve(listener);
         server
     }
 
     pub(crate) fn url(&self, repository: &str) -> String {
         format!("http://{}/{repository}", self.address)
+    }
+
+    /// What was asked for since the last time.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
     /// Nobody answers any more: connections are refused.
@@ -45,15 +52,15 @@ impl GitServer {
 
     fn serve(&mut self, listener: TcpListener) {
         let up = Arc::new(AtomicBool::new(true));
-        let (is_up, folder) = (up.clone(), self.folder.clone());
+        let (is_up, folder, asked) = (up.clone(), self.folder.clone(), self.asked.clone());
         let serving = std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if !is_up.load(Ordering::SeqCst) {
                     return;
                 }
-                let folder = folder.clone();
+                let (folder, asked) = (folder.clone(), asked.clone());
                 // A client that hangs up is no trouble of ours.
-                std::thread::spawn(move || answer(client, &folder).unwrap_or_default());
+                std::thread::spawn(move || answer(client, &folder, &asked).unwrap_or_default());
             }
         });
         self.serving = Some((up, serving));
@@ -67,7 +74,7 @@ impl Drop for GitServer {
 }
 
 /// Answers one request by git http-backend (RFC 3875).
-fn answer(client: TcpStream, folder: &Path) -> std::io::Result<()> {
+fn answer(client: TcpStream, folder: &Path, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -100,6 +107,8 @@ fn answer(client: TcpStream, folder: &Path) -> std::io::Result<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    let lists = String::from_utf8_lossy(&body).contains("command=ls-refs");
+    asked.lock().unwrap().push(format!("{method} {target}{}", if lists { " ls-refs" } else { "" }));
     command.env("CONTENT_LENGTH", length.to_string());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use crate::api::Api;
+use crate::git_server::GitServer;
 use crate::world::{World, cluster, until};
 
 #[test]
@@ -47,8 +48,18 @@ fn what_others_change_is_changed_back_at_once() {
     operator.hear("healed", |event| event["kind"] == "healed" && event["name"] == "a");
     assert_eq!(world.value("a"), "1");
     assert!(operator.metric(r#"k8s_sync_drifts_total{application="app"}"#) >= 101);
-    let recorded =
-        world.kubectl(&["-n", &world.namespace, "get", "events", "-o", "jsonpath={.items[*].reason}"]);
+    let of_parent = "involvedObject.kind=ConfigMap,involvedObject.name=k8s-sync.app";
+    let reasons = "jsonpath={.items[*].reason}";
+    let recorded = world.kubectl(&[
+        "-n",
+        &world.namespace,
+        "get",
+        "events",
+        "--field-selector",
+        of_parent,
+        "-o",
+        reasons,
+    ]);
     assert!(recorded.contains("Synced") && recorded.contains("Healed"), "{recorded}");
 }
 
@@ -135,6 +146,29 @@ fn somebody_who_fights_back_is_named() {
     assert_eq!(operator.metric(r#"k8s_sync_fights_total{application="app"}"#), 1);
     operator.hear_kind("healed");
     assert_eq!(world.value("a"), "1");
+}
+
+#[test]
+fn a_look_that_finds_nothing_new_asks_for_refs_alone() {
+    let world = World::new();
+    world.config_map("a", "1");
+    world.commit("Begin");
+    let server = GitServer::start(world.home.path());
+    let url = server.url("manifests/.git");
+    let mut operator = world.watch(&["app", "--sync-policy", "automated", "--repo", &url], &[]);
+    operator.until_synced();
+    server.asked();
+    let mut asked = Vec::new();
+    until("two looks", || {
+        asked.extend(server.asked());
+        asked.len() >= 4
+    });
+    // The protocol's second version: what the server can do, then the refs that are asked for.
+    let look = [
+        "GET /manifests/.git/info/refs?service=git-upload-pack",
+        "POST /manifests/.git/git-upload-pack ls-refs",
+    ];
+    assert!(asked.iter().all(|request| look.contains(&request.as_str())), "{asked:?}");
 }
 
 #[test]

@@ -139,7 +139,15 @@ impl World {
 
     /// `k8s-sync watch` on a port of its own.
     pub(crate) fn watch(&self, words: &[&str], variables: &[(&str, &str)]) -> Operator {
-        let mut command = self.home.spawnable("k8s-sync");
+        self.start(self.home.spawnable("k8s-sync"), words, variables)
+    }
+
+    /// The same by another binary.
+    pub(crate) fn watch_with(&self, binary: &Path, words: &[&str]) -> Operator {
+        self.start(self.home.program(binary), words, &[])
+    }
+
+    fn start(&self, mut command: Command, words: &[&str], variables: &[(&str, &str)]) -> Operator {
         command
             .env("KUBECONFIG", &cluster()["KUBECONFIG"])
             .envs(variables.iter().copied())
@@ -165,10 +173,15 @@ impl Drop for World {
 }
 
 /// Waits until something is so.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_within(LONG, what, is_so);
+}
+
+/// The same, of what takes longer than most.
+pub(crate) fn until_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < LONG, "not within {} s: {what}", LONG.as_secs());
+        assert!(begin.elapsed() < limit, "not within {} s: {what}", limit.as_secs());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -217,9 +230,19 @@ impl Operator {
 
     /// The next event of this sort.
     pub(crate) fn hear(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.hear_within(LONG, what, is_it)
+    }
+
+    /// The same, of what takes longer than most.
+    pub(crate) fn hear_within(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Value {
         let begin = Instant::now();
         loop {
-            let left = LONG.saturating_sub(begin.elapsed());
+            let left = limit.saturating_sub(begin.elapsed());
             let early = self.early.pop_front();
             let Some(event) = early.or_else(|| self.events.recv_timeout(left).ok()) else {
                 let _ = self.child.kill();
@@ -259,8 +282,17 @@ impl Operator {
 
     /// The process's memory, in kB.
     pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it ever took, in kB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+        let resident = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0 kB");
         resident.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
