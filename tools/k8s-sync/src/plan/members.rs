@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Resource, at_once};
 use crate::error::SyncError;
 use crate::inventory::{PART_OF, Scope};
 use crate::manifest::{GroupKind, Identity};
+use crate::packed::Packed;
 use crate::standing::Standing;
 use crate::sync::Application;
 
@@ -17,18 +18,21 @@ use crate::sync::Application;
 const MANY: usize = 8;
 
 impl Application {
-    /// The members of the ApplySet that the cluster has: from one list a kind.
+    /// The members of the ApplySet that the cluster has: from one list a kind. Of those that are staying, no more is kept
+    /// than what is read off them: they may be very many.
     pub(super) async fn members(
         &self,
         cluster: &Cluster,
         kinds: &HashMap<GroupKind, Resource>,
         scope: &Scope,
         id: &str,
+        staying: &HashSet<&Identity>,
     ) -> Result<HashMap<Identity, Standing>, SyncError> {
         let labels = format!("{PART_OF}={id}");
         let kinds = scope.kinds.iter().filter_map(|kind| Some((kind, kinds.get(kind)?)));
-        let lists: Vec<_> =
-            kinds.map(|(kind, resource)| self.members_of(cluster, kind, resource, scope, &labels)).collect();
+        let lists: Vec<_> = kinds
+            .map(|(kind, resource)| self.members_of(cluster, kind, resource, scope, &labels, staying))
+            .collect();
         let members: Vec<Vec<(Identity, Standing)>> = at_once(lists).try_collect().await?;
         Ok(members.into_iter().flatten().collect())
     }
@@ -40,6 +44,7 @@ impl Application {
         resource: &Resource,
         scope: &Scope,
         labels: &str,
+        staying: &HashSet<&Identity>,
     ) -> Result<Vec<(Identity, Standing)>, SyncError> {
         let namespaces: Vec<&str> = scope
             .namespaces
@@ -48,9 +53,9 @@ impl Application {
             .filter(|namespace| resource.namespaced != namespace.is_empty())
             .collect();
         if let [only] = namespaces[..] {
-            return self.list(cluster, kind, resource, only, labels).await;
+            return self.list(cluster, kind, resource, only, labels, staying).await;
         }
-        match self.list(cluster, kind, resource, "", labels).await {
+        match self.list(cluster, kind, resource, "", labels, staying).await {
             // An account may be allowed to read its namespaces only.
             Err(SyncError::Refused { code: 403, .. }) => {}
             listed => {
@@ -60,7 +65,7 @@ impl Application {
         }
         let mut members = Vec::new();
         for namespace in namespaces {
-            members.extend(self.list(cluster, kind, resource, namespace, labels).await?);
+            members.extend(self.list(cluster, kind, resource, namespace, labels, staying).await?);
         }
         Ok(members)
     }
@@ -73,11 +78,17 @@ impl Application {
         resource: &Resource,
         namespace: &str,
         labels: &str,
+        staying: &HashSet<&Identity>,
     ) -> Result<Vec<(Identity, Standing)>, SyncError> {
         let manager = self.manager();
-        let mut found = Vec::new();
+        let (mut found, nothing) = (Vec::new(), Packed::default());
         let tell = |object: Value| {
-            found.push((Identity::of(&object), Standing::of(object, &manager)));
+            let identity = Identity::of(&object);
+            let mut standing = Standing::of(object, &manager);
+            if staying.contains(&identity) {
+                standing.object = nothing.clone();
+            }
+            found.push((identity, standing));
         };
         let of = (resource.version.as_str(), kind.kind.as_str());
         match cluster.list_metadata(&resource.list(namespace), labels, of, tell).await {

@@ -122,7 +122,8 @@ impl Application {
                 kinds.insert(kind.clone(), resource);
             }
         }
-        let mut live = self.members(cluster, &kinds, &scope, &parent.id()).await?;
+        let staying = wanted.iter().map(|wanted| &wanted.identity).collect();
+        let mut live = self.members(cluster, &kinds, &scope, &parent.id(), &staying).await?;
         // An object that is there and not yet a member is taken over, not created.
         let strangers: Vec<&Wanted> = wanted
             .iter()
