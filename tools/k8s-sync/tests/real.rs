@@ -4,14 +4,13 @@
 #[path = "real/faults.rs"]
 mod faults;
 
-use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::Output;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hermetic::Home;
+use hermetic::{Home, Variables, service, variables};
 
 #[path = "real/guards.rs"]
 mod guards;
@@ -29,20 +28,9 @@ mod reaching;
 mod sources;
 
 /// The cluster's variables; it comes up at the first use.
-fn cluster() -> &'static HashMap<String, String> {
-    static CLUSTER: OnceLock<HashMap<String, String>> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
-        let output = Command::new(script).arg("up").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        variables(&String::from_utf8(output.stdout).unwrap())
-    })
-}
-
-/// What a service script's `env` prints.
-fn variables(text: &str) -> HashMap<String, String> {
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+fn cluster() -> &'static Variables {
+    static CLUSTER: OnceLock<Variables> = OnceLock::new();
+    CLUSTER.get_or_init(|| variables(service("cluster").arg("up")))
 }
 
 /// An application in a namespace of its own, and the folder that its manifests are in.

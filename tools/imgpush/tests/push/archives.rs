@@ -1,5 +1,6 @@
 //! From files and streams.
 
+use hermetic::Ran;
 use std::io::Read as _;
 
 use imgpush::digest;
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::images::{archive, layer, layout, saved, saved_classically, saved_compressed, tar};
 use crate::server::{Kind, Server};
-use crate::{Desk, Ran};
+use crate::{Desk, Printed as _};
 
 #[test]
 fn a_saved_image_is_there_and_is_not_sent_again() {
@@ -17,7 +18,7 @@ fn a_saved_image_is_there_and_is_not_sent_again() {
     let reference = format!("{}/team/app:v1", server.host);
     let arguments = ["--from", "docker-archive:a.tar", "--also", "stable", &reference, "-o", "json"];
     let ran = desk.run(&arguments).ended(0);
-    let image = &ran.json()["images"][0];
+    let image = &ran.document()["images"][0];
     assert_eq!((&image["changed"], &image["engine"]), (&json!(true), &json!("direct")));
     let sent = image["bytesSent"].as_u64().unwrap();
     assert!((1000..8_000_000).contains(&sent), "{sent}");
@@ -121,11 +122,11 @@ fn an_index_goes_to_a_second_repository_without_its_layers() {
     layout(&desk.path("oci"), &[layer("base", 5_000_000), layer("app", 3000)]);
     desk.write("oci.tar", archive(&desk.path("oci")));
     let reference = |path: &str| format!("{}/{path}", server.host);
-    let sent = |ran: &Ran, number: usize| ran.json()["images"][number]["bytesSent"].as_u64().unwrap();
+    let sent = |ran: &Ran, number: usize| ran.document()["images"][number]["bytesSent"].as_u64().unwrap();
     let ran =
         desk.run(&["--from", "oci:oci", "-o", "json", &reference("app:v1"), &reference("other:v1")]).ended(0);
     assert!(sent(&ran, 0) > 5_000_000);
-    assert_eq!((sent(&ran, 1), &ran.json()["images"][1]["changed"]), (0, &json!(true)));
+    assert_eq!((sent(&ran, 1), &ran.document()["images"][1]["changed"]), (0, &json!(true)));
     let learn = reference("app:v1");
     for from in ["oci:oci", "oci-archive:oci.tar"] {
         let third = reference(&format!("{}:v1", from.replace([':', '.'], "-")));
@@ -258,7 +259,7 @@ fn layers_of_earlier_images_are_not_sent_again() {
     let push = |from: &str, path: &str, more: &[&str]| {
         let reference = format!("{}/{path}", server.host);
         let ran = desk.run(&[&["--from", from, &reference, "-o", "json"], more].concat()).ended(0);
-        ran.json()["images"][0]["bytesSent"].as_u64().unwrap()
+        ran.document()["images"][0]["bytesSent"].as_u64().unwrap()
     };
     assert!(push("docker-archive:one.tar", "app:4b1c9e2", &[]) > 3_000_000);
     // Another commit's tag in the same repository, then another repository.

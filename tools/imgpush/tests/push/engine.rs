@@ -1,5 +1,6 @@
 //! An engine, as far as its API decides what imgpush does.
 
+use hermetic::Ran;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::images::{layer, saved};
 use crate::server::{Answer, Login, Request, Server, USER, listen};
-use crate::{Desk, Ran};
+use crate::{Desk, Printed as _};
 
 /// An engine with one image, which answers a push with these lines.
 fn engine(push: &'static str, pushes: &Arc<Mutex<Vec<String>>>) -> String {
@@ -91,9 +92,9 @@ fn an_error_in_the_engines_stream_is_an_error() {
     assert!(ran.stderr.contains("no space left"), "{}", ran.stderr);
     // Nobody insisted on the engine: its image goes directly.
     let ran = run(&desk, &host, &["-o", "json", &reference]).ended(0);
-    assert_eq!(ran.json()["images"][0]["engine"], "direct");
+    assert_eq!(ran.document()["images"][0]["engine"], "direct");
     let direct = run(&desk, &host, &["--engine", "direct", &reference]).ended(0);
-    assert_eq!(direct.digest(), ran.json()["images"][0]["digest"]);
+    assert_eq!(direct.digest(), ran.document()["images"][0]["digest"]);
 }
 
 #[test]
@@ -210,8 +211,8 @@ fn what_was_pushed_before_a_failure_is_told() {
     let odd = run(&desk, &host, &[&format!("{}/odd:v1", server.host)]).ended(2);
     assert!(odd.stderr.contains("an odd name"), "{}", odd.stderr);
     let ran = run(&desk, &host, &["-o", "json", &good, &gone]).ended(2);
-    assert_eq!(ran.json()["images"][0]["reference"], good);
-    assert_eq!(ran.json()["error"]["kind"], "input");
+    assert_eq!(ran.document()["images"][0]["reference"], good);
+    assert_eq!(ran.document()["error"]["kind"], "input");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What goes wrong at each kind of request, and what becomes of it.
 
+use hermetic::Ran;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::LazyLock;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::images::{layer, saved};
 use crate::server::{Kind, Login, Server, USER};
-use crate::{Desk, Ran};
+use crate::{Desk, Printed as _};
 
 /// Each kind of request of a push, by method and a part of its path.
 const REQUESTS: [(&str, &str); 14] = [

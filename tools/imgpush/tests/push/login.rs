@@ -1,10 +1,11 @@
 //! Logging in.
 
+use hermetic::Ran;
 use std::time::Duration;
 
+use crate::Desk;
 use crate::images::{layer, saved};
 use crate::server::{Kind, Login, Server, USER};
-use crate::{Desk, Ran};
 
 fn image(desk: &Desk, size: usize) {
     desk.write("a.tar", saved(&[layer("base", size), layer("app", 3000)], "one"));

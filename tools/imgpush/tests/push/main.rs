@@ -10,90 +10,36 @@ mod progress;
 mod server;
 
 use std::path::PathBuf;
-use std::process::Output;
 
-use hermetic::Home;
+use hermetic::{Home, Ran};
 use serde_json::Value;
 
-/// A run that has ended.
-pub(crate) struct Ran {
-    pub(crate) status: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
+/// What a run printed.
+pub(crate) trait Printed {
+    /// As one record.
+    fn record(&self) -> &str;
 
-impl Ran {
+    /// The digest in the one record.
     #[track_caller]
-    pub(crate) fn ended(self, status: i32) -> Self {
-        assert_eq!(self.status, Some(status), "{}{}", self.stdout, self.stderr);
-        self
+    fn digest(&self) -> &str {
+        self.record().rsplit_once('@').unwrap().1
     }
 
-    /// What was printed, as one record.
+    /// The document, which is as the schema says.
+    fn document(&self) -> Value;
+}
+
+impl Printed for Ran {
     #[track_caller]
-    pub(crate) fn record(&self) -> &str {
+    fn record(&self) -> &str {
         let record = self.stdout.strip_suffix('\n').unwrap();
         assert!(!record.contains('\n'), "{record}");
         record
     }
 
-    /// The digest in the one record.
     #[track_caller]
-    pub(crate) fn digest(&self) -> &str {
-        self.record().rsplit_once('@').unwrap().1
-    }
-
-    /// The document, which has the fields that the schema names, of its types, and no others.
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        let value: Value = serde_json::from_str(&self.stdout).unwrap();
-        let schema: Value = serde_json::from_str(include_str!("../../schema/imgpush.v1.json")).unwrap();
-        fits(&value, &schema, "");
-        value
-    }
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            status: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-/// As much of JSON Schema as ours needs.
-#[track_caller]
-fn fits(value: &Value, schema: &Value, place: &str) {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let types = &schema["type"];
-    assert!(
-        types.is_null() || types == kind || types.as_array().is_some_and(|all| all.contains(&kind.into())),
-        "{place} is {kind}"
-    );
-    if let Some(allowed) = schema["enum"].as_array() {
-        assert!(allowed.contains(value), "{place}: {value}");
-    }
-    for item in value.as_array().into_iter().flatten() {
-        fits(item, &schema["items"], place);
-    }
-    if let Some(fields) = value.as_object() {
-        for required in schema["required"].as_array().into_iter().flatten() {
-            assert!(fields.contains_key(required.as_str().unwrap()), "{place} lacks {required}");
-        }
-        for (name, field) in fields {
-            let declared = &schema["properties"][name];
-            assert!(declared.is_object(), "{place}.{name} is not in the schema");
-            fits(field, declared, name);
-        }
+    fn document(&self) -> Value {
+        self.json(include_str!("../../schema/imgpush.v1.json"))
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hermetic::Home;
+use hermetic::{Home, Variables};
 
-use crate::services::{Running, Variables, crane, engine, host};
+use crate::services::{Running, crane, engine, host};
 
 /// A home, and an engine with an image of a program and some megabytes, which says what it is when it runs.
 pub(crate) struct Desk {

@@ -4,8 +4,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use hermetic::{service, variables};
+
 use crate::desk::{APP, Desk};
-use crate::services::{Proxy, host, mortal_engine, plain_registry, up};
+use crate::services::{Proxy, host, mortal_engine, plain_registry};
 
 /// A registry that takes an upload's bytes and says nothing.
 const SILENT: &str = r#"[{"method": "PATCH", "fault": "stall", "times": 0}]"#;
@@ -77,7 +79,7 @@ fn an_engine_that_is_killed_half_way_moves_no_tag_and_the_push_can_be_made_again
         assert!(output.stdout.is_empty());
         proxy.fails("[]");
         desk.shell("! curl -fsS \"$URL\" 2>/dev/null", &[("URL", &manifest(&reference))]);
-        assert_eq!(&up("engine", &["--name", "mortal"]), desk.engine);
+        assert_eq!(&variables(service("engine").args(["--name", "mortal", "up"])), desk.engine);
     }
     let digest = desk.pushed(registry, &[&reference]);
     assert_eq!(desk.digest(registry, &reference), digest);

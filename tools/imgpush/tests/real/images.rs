@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use hermetic::Home;
+use hermetic::{Home, Variables};
 
 use crate::desk::Desk;
 use crate::services::{
-    Proxy, Variables, cold_engine, crane, current_engine, current_registry, engine, host, plain_registry,
-    registry,
+    Proxy, cold_engine, crane, current_engine, current_registry, engine, host, plain_registry, registry,
 };
 
 #[test]

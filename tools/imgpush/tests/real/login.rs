@@ -1,7 +1,9 @@
 //! Who is who: tokens and certificates.
 
+use hermetic::Variables;
+
 use crate::desk::Desk;
-use crate::services::{Variables, current_token_registry, host, plain_registry, token_registry};
+use crate::services::{current_token_registry, host, plain_registry, token_registry};
 
 #[test]
 fn tokens_of_two_seconds_last_for_a_push() {

@@ -1,45 +1,34 @@
 //! The engines and registries, and programs for a second opinion.
 
-use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-pub(crate) type Variables = HashMap<String, String>;
+use hermetic::{Variables, service, variables};
 
 pub(crate) fn top(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// The variables that a service prints when it is up.
-pub(crate) fn up(service: &str, options: &[&str]) -> Variables {
-    let output =
-        Command::new(top("scripts/services").join(service)).args(options).arg("up").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
-}
-
-macro_rules! service {
+macro_rules! up {
     ($name:ident, $service:literal $(, $option:literal)*) => {
         pub(crate) fn $name() -> &'static Variables {
             static UP: OnceLock<Variables> = OnceLock::new();
-            UP.get_or_init(|| up($service, &[$($option),*]))
+            UP.get_or_init(|| variables(service($service)$(.arg($option))*.arg("up")))
         }
     };
 }
-service!(engine, "engine");
-service!(cold_engine, "engine", "--name", "cold");
-service!(mortal_engine, "engine", "--name", "mortal");
-service!(current_engine, "engine", "--current");
-service!(registry, "registry");
-service!(plain_registry, "registry", "--plain");
-service!(token_registry, "registry", "--tokens");
-service!(current_registry, "registry", "--current");
-service!(current_token_registry, "registry", "--tokens", "--current");
+up!(engine, "engine");
+up!(cold_engine, "engine", "--name", "cold");
+up!(mortal_engine, "engine", "--name", "mortal");
+up!(current_engine, "engine", "--current");
+up!(registry, "registry");
+up!(plain_registry, "registry", "--plain");
+up!(token_registry, "registry", "--tokens");
+up!(current_registry, "registry", "--current");
+up!(current_token_registry, "registry", "--tokens", "--current");
 
 /// Where an engine listens; one that was there already may be docker's default.
 pub(crate) fn host(engine: &'static Variables) -> &'static str {

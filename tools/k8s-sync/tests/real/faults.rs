@@ -1,7 +1,6 @@
 //! Runs that are killed, cut off, or meet another one: the next run completes, and nothing foreign is touched. On an API
 //! server of their own, which no other test needs meanwhile.
 
-use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hermetic::Home;
+use hermetic::{Home, Variables, service, variables};
 
 use crate::{Application, cluster};
 
@@ -19,27 +18,23 @@ const OBJECTS: usize = 200;
 /// An API server of this test's own.
 struct ControlPlane {
     state: tempfile::TempDir,
-    values: HashMap<String, String>,
+    values: Variables,
     home: Home,
 }
 
 impl ControlPlane {
     fn new() -> Self {
         let mut plane =
-            Self { state: tempfile::tempdir().unwrap(), values: HashMap::new(), home: Home::new() };
+            Self { state: tempfile::tempdir().unwrap(), values: Variables::new(), home: Home::new() };
         plane.values = plane.script("up");
         plane.kubectl(&["create", "namespace", "app"]);
         plane.kubectl(&["-n", "app", "create", "configmap", "foreign", "--from-literal=value=theirs"]);
         plane
     }
 
-    fn script(&self, verb: &str) -> HashMap<String, String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
-        let mut command = Command::new(script);
-        command.arg(verb).env("CLUSTER_NODES", "0").env("GITOPS_STATE", self.state.path());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        super::variables(&String::from_utf8(output.stdout).unwrap())
+    fn script(&self, verb: &str) -> Variables {
+        let mut script = service("cluster");
+        variables(script.arg(verb).env("CLUSTER_NODES", "0").env("GITOPS_STATE", self.state.path()))
     }
 
     fn kubectl(&self, words: &[&str]) -> String {

@@ -1,11 +1,11 @@
 //! Sources read by the programs that people read them with: kubectl and its kustomize, kustomize, helm, and git.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::OnceLock;
 
-use crate::{Application, cluster, variables};
+use hermetic::{Variables, service, variables};
+
+use crate::{Application, cluster};
 
 /// A repository with two commits, the first of them tagged: a base, and an overlay beside it.
 fn repository(app: &Application) -> String {
@@ -54,14 +54,9 @@ fn apply_by(app: &Application, programs: &[(&str, &str)], words: &[&str]) -> Out
 }
 
 /// kustomize and helm; they are built at the first use.
-fn renderers() -> &'static HashMap<String, String> {
-    static RENDERERS: OnceLock<HashMap<String, String>> = OnceLock::new();
-    RENDERERS.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/renderers");
-        let output = Command::new(script).arg("up").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        variables(&String::from_utf8(output.stdout).unwrap())
-    })
+fn renderers() -> &'static Variables {
+    static RENDERERS: OnceLock<Variables> = OnceLock::new();
+    RENDERERS.get_or_init(|| variables(service("renderers").arg("up")))
 }
 
 fn write(app: &Application, name: &str, text: &str) {

@@ -1,11 +1,11 @@
 //! Several clusters, kept by one process.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
+use hermetic::{Variables, service, variables};
 use serde_json::{Value, json};
 
-use crate::world::{World, cluster, until, variables};
+use crate::world::{World, cluster, until};
 
 /// An API server of a test's own.
 struct OwnCluster {
@@ -16,17 +16,13 @@ struct OwnCluster {
 impl OwnCluster {
     fn start() -> Self {
         let mut own = Self { state: tempfile::tempdir().unwrap(), kubeconfig: String::new() };
-        own.kubeconfig = variables(&own.call("up")).remove("KUBECONFIG").unwrap();
+        own.kubeconfig = own.call("up").remove("KUBECONFIG").unwrap();
         own
     }
 
-    fn call(&self, verb: &str) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
-        let mut command = Command::new(script);
-        command.arg(verb).env("CLUSTER_NODES", "0").env("GITOPS_STATE", self.state.path());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+    fn call(&self, verb: &str) -> Variables {
+        let mut script = service("cluster");
+        variables(script.arg(verb).env("CLUSTER_NODES", "0").env("GITOPS_STATE", self.state.path()))
     }
 
     fn kubectl(&self, world: &World, words: &[&str]) -> String {

@@ -1,11 +1,11 @@
 //! Manifests that the real sops encrypted: what it decrypts is what is applied, and nobody else gets to see it.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use fastrand::Rng;
+use hermetic::{Variables, service, variables};
 use k8s_sync::decryption::{self, keys::Keys};
 use k8s_sync::error::SyncError;
 use k8s_sync::manifest;
@@ -14,14 +14,9 @@ use serde_json::{Map, Value, json};
 use crate::world::{World, cluster, until};
 
 /// The programs' variables; they are installed at the first use.
-fn programs() -> &'static HashMap<String, String> {
-    static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/sops");
-        let output = Command::new(script).arg("up").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        crate::world::variables(&String::from_utf8(output.stdout).unwrap())
-    })
+fn programs() -> &'static Variables {
+    static PROGRAMS: OnceLock<Variables> = OnceLock::new();
+    PROGRAMS.get_or_init(|| variables(service("sops").arg("up")))
 }
 
 /// A key of a test's own, as age-keygen writes it.

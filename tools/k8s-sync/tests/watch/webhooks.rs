@@ -1,14 +1,11 @@
 //! Push webhooks, as the forges call them, and one of a real forge.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::process::Command;
-
+use hermetic::{Variables, service, variables};
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::world::{Operator, World, http, until, variables};
+use crate::world::{Operator, World, http, until};
 
 const SECRET: &str = "a-secret";
 
@@ -83,16 +80,13 @@ fn each_forge_is_understood_and_a_wrong_secret_refused() {
 
 /// A repository on a Gitea that calls its webhook itself.
 struct Gitea {
-    variables: HashMap<String, String>,
+    variables: Variables,
     repository: String,
 }
 
 impl Gitea {
     fn start(world: &World) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/forge");
-        let output = Command::new(script).arg("up").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let variables = variables(&String::from_utf8(output.stdout).unwrap());
+        let variables = variables(service("forge").arg("up"));
         let gitea = Self { variables, repository: format!("bot/{}", world.namespace) };
         gitea.api("POST", "/user/repos", &json!({ "name": world.namespace, "default_branch": "main" }));
         gitea

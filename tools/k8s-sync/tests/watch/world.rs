@@ -1,6 +1,6 @@
 //! What the tests have in common: a cluster, a repository, operators, and what they say.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, mpsc};
 use std::time::{Duration, Instant};
 
-use hermetic::Home;
+use hermetic::{Home, Variables, service, variables};
 use serde_json::Value;
 
 /// The longest that anything may take.
@@ -19,23 +19,14 @@ pub(crate) const LONG: Duration = Duration::from_mins(1);
 pub(crate) static SERVER: RwLock<()> = RwLock::new(());
 
 /// Calls the script that keeps the cluster.
-pub(crate) fn cluster_script(verb: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services/cluster");
-    let output = Command::new(script).arg(verb).env("CLUSTER_NODES", "0").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+pub(crate) fn cluster_script(verb: &str) -> Variables {
+    variables(service("cluster").arg(verb).env("CLUSTER_NODES", "0"))
 }
 
 /// The cluster's variables; it comes up at the first use.
-pub(crate) fn cluster() -> &'static HashMap<String, String> {
-    static CLUSTER: OnceLock<HashMap<String, String>> = OnceLock::new();
-    CLUSTER.get_or_init(|| variables(&cluster_script("up")))
-}
-
-/// What a service script's `env` prints.
-pub(crate) fn variables(text: &str) -> HashMap<String, String> {
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
+pub(crate) fn cluster() -> &'static Variables {
+    static CLUSTER: OnceLock<Variables> = OnceLock::new();
+    CLUSTER.get_or_init(|| cluster_script("up"))
 }
 
 /// A namespace and a repository of a test's own.

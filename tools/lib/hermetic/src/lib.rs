@@ -1,12 +1,19 @@
-//! A tool run in a test: its own `HOME`, none of the machine's variables.
+//! A tool run in a test: its own `HOME`, none of the machine's variables; what it printed, and the services it needs.
 //!
 //! Tests that inherit `CI_*`, `DOCKER_*` or a `KUBECONFIG` change their meaning inside a CI job, so
 //! a command starts from an empty environment with `PATH` and a temporary `HOME`.
+
+mod ran;
+pub mod schema;
+mod service;
 
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+pub use ran::Ran;
+pub use service::{Variables, service, variables};
 
 /// A home directory of a test's own, removed when the value is dropped.
 #[derive(Debug)]

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::server::{BUMP, Ran, Server};
+use hermetic::Ran;
+
+use crate::server::{BUMP, Server, result};
 
 #[test]
 fn the_command_has_stdin_and_a_checkout_of_its_directory() {
@@ -18,8 +20,7 @@ fn the_command_has_stdin_and_a_checkout_of_its_directory() {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"app:3\n").unwrap();
-    let ran = Ran::from(child.wait_with_output().unwrap());
-    ran.ended(0).says("manifests\n");
+    let ran = Ran::from(child.wait_with_output().unwrap()).ended(0).says("manifests\n");
     assert!(!ran.stderr.contains("other"));
     let commit = server.git("bare", &["rev-parse", "b"]);
     assert_eq!(ran.stdout, format!("{} b {commit}\n", server.url().display()));
@@ -34,7 +35,7 @@ fn modes_links_and_removals_are_kept_and_ignored_files_are_not() {
     let main = server.git("work", &["rev-parse", "main"]);
     server.git("work", &["update-index", "--add", "--cacheinfo", &format!("160000,{main},manifests/sub")]);
     server.git("work", &["commit", "-qm", "submodule"]);
-    server.git("work", &["push", "-q", "origin", "HEAD:demo"]);
+    server.push_demo();
     let script = "cd manifests && rm app.yml && echo 1 >run && chmod +x run && ln -s run link && echo >x.bak && mkdir -p a/b && echo 2 >a/b/c";
     server.demo("b", script).ended(0);
     let files = server.git("bare", &["ls-tree", "-r", "--format=%(objectmode) %(path)", "b", "manifests"]);
@@ -50,9 +51,7 @@ fn only_the_files_of_the_directory_are_fetched() {
     for number in 0..20 {
         server.write(&format!("other/{number}"), &format!("{number}\n"));
     }
-    server.git("work", &["add", "."]);
-    server.git("work", &["commit", "-qm", "others"]);
-    server.git("work", &["push", "-q", "origin", "HEAD:demo"]);
+    server.publish("others");
     let script = "git -C ../objects.git cat-file --batch-all-objects --batch-check='blob? %(objecttype)' | grep -c 'blob$'";
     server.demo("b", &format!("{script}; {BUMP}")).ended(0).says("1\n");
 }
@@ -63,17 +62,12 @@ fn ignore_rules_above_the_directory_hold_in_it() {
     server.write(".gitignore", "*.bak\n/manifests/cache/\n");
     server.write("manifests/a/b/app.yml", "image: app:1\n");
     server.write("manifests/a/.gitignore", "*.tmp\n");
-    server.git("work", &["add", "."]);
-    server.git("work", &["commit", "-qm", "rules"]);
-    server.git("work", &["push", "-q", "origin", "HEAD:demo"]);
+    server.publish("rules");
     let options =
         ["--forge", "none", "--target", "demo", "--branch", "b", "--path", "manifests/a/b", "-o", "json"];
     let script = "ls -A; echo 2 >manifests/a/b/app.yml; touch manifests/a/b/x.bak manifests/a/b/x.tmp manifests/a/b/new";
-    let ran = server.run(&options, script);
-    assert_eq!(
-        ran.ended(0).json()["files"],
-        serde_json::json!(["manifests/a/b/app.yml", "manifests/a/b/new"])
-    );
+    let ran = server.run(&options, script).ended(0);
+    assert_eq!(result(&ran)["files"], serde_json::json!(["manifests/a/b/app.yml", "manifests/a/b/new"]));
     // The checkout itself has the directory alone.
     assert!(!ran.stderr.contains(".gitignore"), "{}", ran.stderr);
     server.demo("c", "mkdir manifests/cache && touch manifests/cache/x").ended(0).says("nothing to change");
@@ -96,9 +90,7 @@ fn pointers_of_git_lfs_are_left_alone() {
     let server = Server::new();
     server.write("manifests/.gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
     server.write("manifests/a.bin", POINTER);
-    server.git("work", &["add", "."]);
-    server.git("work", &["commit", "-qm", "pointer"]);
-    server.git("work", &["push", "-q", "origin", "HEAD:demo"]);
+    server.publish("pointer");
     server.demo("b", &format!("cat manifests/a.bin; {BUMP}")).ended(0).says("oid sha256:2cf24");
     assert_eq!(server.git("bare", &["diff", "--name-only", "demo", "b"]), "manifests/app.yml");
     server.demo("moved", "sed -i s/2cf24/00000/ manifests/a.bin").ended(0);
@@ -126,9 +118,7 @@ fn a_clones_files_are_stored_as_git_would() {
     server.write(".gitattributes", "*.txt text eol=crlf\n");
     server.write("manifests/a.txt", "one\r\n");
     server.write("manifests/link", "a file\n");
-    server.git("work", &["add", "."]);
-    server.git("work", &["commit", "-qm", "lines"]);
-    server.git("work", &["push", "-q", "origin", "HEAD:demo"]);
+    server.publish("lines");
     server.write("manifests/a.txt", "one\r\ntwo\r\n");
     fs::remove_file(work.join("manifests/link")).unwrap();
     std::os::unix::fs::symlink("a.txt", work.join("manifests/link")).unwrap();
@@ -167,8 +157,8 @@ fn a_tree_that_leads_out_of_its_checkout_is_refused() {
     make.args(["-euc", script, "sh"]).arg(&victim).current_dir(server.url());
     assert!(make.status().unwrap().success());
     for target in ["up", "absolute", "through", "git"] {
-        let ran = server.run(&["--forge", "none", "--target", target, "--branch", "b"], "echo ran >&2");
-        ran.ended(2);
+        let ran =
+            server.run(&["--forge", "none", "--target", target, "--branch", "b"], "echo ran >&2").ended(2);
         assert!(!ran.stderr.contains("ran\n"), "{target}: {}", ran.stderr);
     }
     assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
@@ -183,13 +173,14 @@ fn a_command_that_fails_or_strays_pushes_nothing() {
         .demo("b", "mkdir other && echo 1 >other/new")
         .ended(2)
         .says("other/new, which is outside --path manifests");
-    let ran = Ran::of(
+    Ran::of(
         server
             .program(&["--branch", "b", "--forge", "none"])
             .arg(server.url())
             .args(["--", "no-such-program"]),
-    );
-    ran.ended(2).says("can't run no-such-program");
+    )
+    .ended(2)
+    .says("can't run no-such-program");
     assert!(!server.has_branch("b"));
     assert_eq!(server.left_behind(), [""; 0].map(PathBuf::from));
 }
@@ -232,8 +223,7 @@ fn the_work_tree_of_a_clone_is_a_change_too() {
     server.write("manifests/new", "new\n");
     let clone = server.home.path().join("work");
     let deliver = |options: &[&str]| Ran::of(server.program(options).arg(&clone));
-    let ran = deliver(&["--forge", "gitlab", "--target", "demo", "-m", "By hand", "-o", "dotenv"]);
-    ran.ended(0);
+    let ran = deliver(&["--forge", "gitlab", "--target", "demo", "-m", "By hand", "-o", "dotenv"]).ended(0);
     let branch = ran.stdout.lines().find_map(|line| line.strip_prefix("MR_BRANCH=")).unwrap();
     assert_eq!(
         server.git("bare", &["diff", "--name-only", "demo", branch]),
@@ -258,10 +248,10 @@ fn branch_commit(server: &Server, branch: &str) -> String {
 fn a_server_that_cant_leave_things_out_sends_them() {
     let server = Server::new();
     let options = ["--forge", "none", "--branch", "b", "--path", "manifests", "-o", "json"];
-    assert_eq!(server.run(&options, BUMP).ended(0).json()["transfer"], "blobless");
+    assert_eq!(result(&server.run(&options, BUMP).ended(0))["transfer"], "blobless");
     server.git("bare", &["branch", "-D", "b"]);
     server.git("bare", &["config", "uploadpack.allowFilter", "false"]);
-    assert_eq!(server.run(&options, BUMP).ended(0).json()["transfer"], "shallow");
+    assert_eq!(result(&server.run(&options, BUMP).ended(0))["transfer"], "shallow");
     server.git("bare", &["config", "uploadpack.allowFilter", "true"]);
     server.git("bare", &["branch", "-D", "b"]);
     // One that speaks version 0: all refs at once, one pack a conversation.
@@ -272,5 +262,5 @@ fn a_server_that_cant_leave_things_out_sends_them() {
     let mut command = server.command(&options, BUMP);
     let path = command.get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap().to_owned();
     let path = [old.as_os_str(), &path].join(std::ffi::OsStr::new(":"));
-    assert_eq!(Ran::of(command.env("PATH", path)).ended(0).json()["transfer"], "blobless");
+    assert_eq!(result(&Ran::of(command.env("PATH", path)).ended(0))["transfer"], "blobless");
 }

@@ -6,15 +6,17 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::server::{BUMP, INVITE, Ran, Server, WARNING};
+use hermetic::Ran;
+
+use crate::server::{BUMP, INVITE, Server, WARNING, result};
 
 #[test]
 fn a_change_becomes_a_branch_a_commit_and_a_request() {
     let server = Server::new();
     let options = ["--forge", "gitlab", "--target", "demo", "--branch", "argocd/2", "--title", "Runner: 2"];
     let mut command = server.command(&[&options[..], &["--path", "manifests"]].concat(), BUMP);
-    let ran = Ran::of(command.env("CI_COMMIT_SHA", "4b1c9e2").env("CI_JOB_URL", "https://gitlab.test/job/1"));
-    ran.ended(0);
+    let ran = Ran::of(command.env("CI_COMMIT_SHA", "4b1c9e2").env("CI_JOB_URL", "https://gitlab.test/job/1"))
+        .ended(0);
     assert_eq!(ran.stdout, "https://gitlab.test/g/p/-/merge_requests/7\n");
     let message = server.git("bare", &["log", "-1", "--format=%B", "argocd/2"]);
     assert_eq!(message.trim(), "Runner: 2\n\nSource-Commit: 4b1c9e2\nSource-Job: https://gitlab.test/job/1");
@@ -66,7 +68,7 @@ fn a_retried_job_makes_the_same_commit() {
             .current_dir(server.home.path().join("work"))
             .env("CI_COMMIT_SHA", "4b1c9e2")
             .env("CI_JOB_ID", job);
-        Ran::of(&mut command).ended(0).json()["commit"].clone()
+        result(&Ran::of(&mut command).ended(0))["commit"].clone()
     };
     assert_eq!(commit("one", "1", &[]), commit("two", "1", &[]));
     // The trailers of another job are others, but not where they are left out.
@@ -86,7 +88,7 @@ fn a_second_run_changes_nothing_and_finds_the_request() {
         &["--forge", "gitlab", "--target", "demo", "--branch", "b", "--path", "manifests", "-o", "json"],
         BUMP,
     );
-    let result = again.ended(0).json();
+    let result = result(&again.ended(0));
     assert_eq!(
         (&result["changed"], &result["url"]),
         (&false.into(), &"https://gitlab.test/g/p/-/merge_requests/7".into())
@@ -95,7 +97,7 @@ fn a_second_run_changes_nothing_and_finds_the_request() {
     // A retried job of GitLab has another URL, and the target may have moved on.
     server.write("other/file", "y\n");
     server.git("work", &["commit", "-qam", "unrelated"]);
-    server.git("work", &["push", "-q", "origin", "HEAD:demo"]);
+    server.push_demo();
     server.demo("b", BUMP).ended(0);
     assert_eq!(server.git("bare", &["rev-parse", "b"]), first);
 }
@@ -103,8 +105,8 @@ fn a_second_run_changes_nothing_and_finds_the_request() {
 #[test]
 fn nothing_to_change_is_nothing_done() {
     let server = Server::new();
-    let ran = server.demo("b", "true");
-    assert_eq!(ran.ended(0).stdout, "");
+    let ran = server.demo("b", "true").ended(0);
+    assert_eq!(ran.stdout, "");
     assert!(!server.has_branch("b"));
 }
 
@@ -116,8 +118,7 @@ fn a_green_job_means_that_the_request_is_there() {
     server.answers(INVITE);
     server.demo("invited", BUMP).ended(2).says("opened no merge request").says("merge_requests/new");
     server.answers(":");
-    let ran = server.demo("silent", BUMP);
-    ran.ended(0).says("printed no link");
+    let ran = server.demo("silent", BUMP).ended(0).says("printed no link");
     assert!(ran.stdout.contains(" silent "), "{}", ran.stdout);
 }
 
@@ -149,8 +150,7 @@ fn what_cant_end_well_is_refused_before_anything_is_sent() {
         .says("not one that GitLab knows");
     gitlab(&["--branch", "b", "--reviewer", "ann"]).ended(77).says("GITLAB_TOKEN");
     server.git("bare", &["config", "receive.advertisePushOptions", "false"]);
-    let ran = gitlab(&["--branch", "b"]);
-    ran.ended(2).says("takes no push options");
+    let ran = gitlab(&["--branch", "b"]).ended(2).says("takes no push options");
     assert!(!ran.stderr.contains("ran\n"));
     assert!(!server.url().join("pushed").exists());
 }
@@ -200,8 +200,7 @@ fn two_jobs_for_the_same_change_both_end_well() {
     };
     let jobs: Vec<_> = (0..4).map(|_| start()).collect();
     for job in jobs {
-        let ran = Ran::from(job.wait_with_output().unwrap());
-        ran.ended(0);
+        let ran = Ran::from(job.wait_with_output().unwrap()).ended(0);
         assert_eq!(ran.stdout, "https://gitlab.test/g/p/-/merge_requests/7\n");
     }
     assert_eq!(server.git("bare", &["rev-list", "--count", "demo..b"]), "1");
@@ -212,7 +211,7 @@ fn a_dry_run_sends_nothing() {
     let server = Server::new();
     server.hook("pre-receive", "touch pushed");
     let options = ["--forge", "gitlab", "--branch", "b", "--dry-run", "-o", "json"];
-    let result = server.run(&options, "echo 2 >manifests/new").ended(0).json();
+    let result = result(&server.run(&options, "echo 2 >manifests/new").ended(0));
     assert_eq!(
         (&result["dryRun"], &result["changed"], &result["url"]),
         (&true.into(), &true.into(), &Value::Null)
@@ -225,8 +224,9 @@ fn a_dry_run_sends_nothing() {
 fn a_failure_is_told_as_json_with_what_is_known() {
     let server = Server::new();
     server.answers(WARNING);
-    let ran = server.run(&["--forge", "gitlab", "--branch", "b", "-o", "json"], "echo 2 >manifests/new");
-    let result = ran.ended(2).json();
+    let ran =
+        server.run(&["--forge", "gitlab", "--branch", "b", "-o", "json"], "echo 2 >manifests/new").ended(2);
+    let result = result(&ran);
     assert_eq!((&result["branch"], &result["error"]["kind"]), (&"b".into(), &"refused".into()));
     assert_eq!(result["commit"], server.git("bare", &["rev-parse", "b"]).as_str());
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::project::{BUMP, Project, Ran, gitlab, secrets};
+use crate::project::{BUMP, Project, discreet, discreetly, gitlab, secrets};
 
 /// More bytes than any run here receives.
 const UNCUT: usize = 100_000;
@@ -63,7 +63,7 @@ fn a_connection_may_break_anywhere() {
     for after in (10..).step_by(700).take(12).chain([UNCUT]) {
         let (relay, _) = cutting_relay(port_of(&project.url), after);
         let branch = format!("cut-{after}");
-        let ran = Ran::of(&mut through(&project, relay, &branch, &["--attempts", "1"], BUMP));
+        let ran = discreetly(&mut through(&project, relay, &branch, &["--attempts", "1"], BUMP));
         whole += u32::from(ran.status == Some(0));
         assert!(matches!(ran.status, Some(0 | 75)), "after {after} bytes: {:?} {}", ran.status, ran.stderr);
         project.is_clean();
@@ -83,7 +83,7 @@ fn a_server_that_says_nothing_is_waited_for_so_long_and_no_longer() {
         let options =
             ["--forge", "gitlab", "--silence-timeout", "1", "--connect-timeout", "1", "--attempts", "1"];
         let began = Instant::now();
-        Ran::of(&mut project.command(&url, "b", &options)).ended(75);
+        discreetly(&mut project.command(&url, "b", &options)).ended(75);
         assert!(began.elapsed() < Duration::from_secs(20), "{url}: {:?}", began.elapsed());
         project.is_clean();
     }
@@ -98,7 +98,7 @@ fn http_may_break_anywhere_too() {
         let url = format!("http://127.0.0.1:{relay}/{}.git", project.name);
         let branch = format!("cut-{after}");
         let mut command = project.command(&url, &branch, &["--forge", "gitlab", "--attempts", "1"]);
-        let ran = Ran::of(command.env("MR_PUSH_TOKEN", &gitlab()["GITLAB_API_TOKEN"]));
+        let ran = discreetly(command.env("MR_PUSH_TOKEN", &gitlab()["GITLAB_API_TOKEN"]));
         assert!(matches!(ran.status, Some(0 | 75)), "after {after} bytes: {:?} {}", ran.status, ran.stderr);
         whole += u32::from(ran.status == Some(0));
         // A connection that is cut between two answers is replaced; one that nobody cuts is the only one.
@@ -126,8 +126,8 @@ fn a_server_may_end_while_it_takes_the_push() {
         project.run(hook, &["--forge", "gitlab", "--attempts", "1"]).ended(75);
         fs::remove_dir(&once).unwrap();
         let branch = format!("{hook}-again");
-        let again = project.run(&branch, &["--forge", "gitlab"]);
-        assert!(again.ended(0).stdout.contains("/-/merge_requests/"), "{}", again.stdout);
+        let again = project.run(&branch, &["--forge", "gitlab"]).ended(0);
+        assert!(again.stdout.contains("/-/merge_requests/"), "{}", again.stdout);
         project.run(hook, &["--forge", "gitlab"]).ended(0);
         fs::write(&path, before).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -144,7 +144,7 @@ fn a_token_that_expires_meanwhile_pushes_nothing() {
     let change = format!("{BUMP}; git config --file {} gitlab.expired true", config.display());
     let mut command = project.command_that(&url, "b", &["--forge", "gitlab"], &change);
     command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]);
-    Ran::of(&mut command).ended(77).says("the token is not accepted").says("expired");
+    discreetly(&mut command).ended(77).says("the token is not accepted").says("expired");
     assert_eq!(project.branch("b"), None);
     project.is_clean();
     // The branch is there; the API's token has expired.
@@ -155,7 +155,7 @@ fn a_token_that_expires_meanwhile_pushes_nothing() {
     let options = ["--forge", "gitlab", "--reviewer", "robot", "--api-url", &gitlab()["GITLAB_API_URL"]];
     let mut command = project.command(&project.url, "b", &options);
     command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]);
-    Ran::of(&mut command).ended(77).says("Token is expired");
+    discreetly(&mut command).ended(77).says("Token is expired");
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn jobs_that_meet_make_one_branch_and_one_request() {
         })
         .collect();
     for (job, secrets) in jobs {
-        let ran = Ran::from(job.wait_with_output().unwrap(), &secrets);
-        assert!(ran.ended(0).stdout.ends_with("/-/merge_requests/1\n"), "{}", ran.stdout);
+        let ran = discreet(job.wait_with_output().unwrap(), &secrets).ended(0);
+        assert!(ran.stdout.ends_with("/-/merge_requests/1\n"), "{}", ran.stdout);
     }
     assert_eq!(project.requests().as_array().unwrap().len(), 1);
     let count = project
@@ -184,7 +184,7 @@ fn jobs_that_meet_make_one_branch_and_one_request() {
 fn a_slow_command_leaves_the_connection_as_it_is() {
     let project = Project::on_gitlab();
     let (relay, connections) = cutting_relay(port_of(&project.url), usize::MAX);
-    Ran::of(&mut through(&project, relay, "b", &[], &format!("sleep 2.1; {BUMP}"))).ended(0);
+    discreetly(&mut through(&project, relay, "b", &[], &format!("sleep 2.1; {BUMP}"))).ended(0);
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
@@ -200,8 +200,7 @@ fn a_full_disk_is_told_and_nothing_is_pushed() {
     for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
         command.env(name, value);
     }
-    let ran = Ran::of(&mut command);
-    ran.ended(2);
+    let ran = discreetly(&mut command).ended(2);
     assert!(ran.stderr.contains("No space left") || ran.stderr.contains("failed"), "{}", ran.stderr);
     assert_eq!(project.branch("b"), None);
     project.is_clean();

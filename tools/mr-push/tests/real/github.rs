@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::project::{Project, Ran};
+use crate::project::{Project, discreetly};
 
 /// GitHub's pulls, issues and milestones of one repository, and what it was asked.
 #[derive(Default)]
@@ -107,14 +107,14 @@ fn github_opens_a_pull_request_through_its_api() {
     let run = |token: &str, options: &[&str]| {
         let mut all = vec!["--forge", "github", "--api-url", &api];
         all.extend(options);
-        Ran::of(project.command(&project.url, "b", &all).env("GITHUB_TOKEN", token))
+        discreetly(project.command(&project.url, "b", &all).env("GITHUB_TOKEN", token))
     };
     run("", &[]).ended(77).says("GITHUB_TOKEN");
     assert_eq!(project.branch("b"), None);
     let wishes =
         ["--label", "bump", "--assignee", "@ann", "--reviewer", "bob", "--milestone", "1.0", "--draft"];
-    let first = run("ghp-token", &wishes);
-    assert_eq!(first.ended(0).stdout, "https://github.test/team/app/pull/1\n");
+    let first = run("ghp-token", &wishes).ended(0);
+    assert_eq!(first.stdout, "https://github.test/team/app/pull/1\n");
     {
         let github = github.lock().unwrap();
         let asked = |request: &str| &github.asked.iter().find(|(what, _)| what == request).unwrap().1;
@@ -129,7 +129,6 @@ fn github_opens_a_pull_request_through_its_api() {
     assert_eq!(run("ghp-token", &[]).ended(0).stdout, first.stdout);
     assert_eq!(github.lock().unwrap().pulls.len(), 1);
     run("ghp-token", &["--assignee", "eve"]).ended(2).says("left out --assignee eve");
-    let expired = run("ghp-expired", &["-vv"]);
-    expired.ended(77).says("Bad credentials");
+    let expired = run("ghp-expired", &["-vv"]).ended(77).says("Bad credentials");
     assert!(!expired.stderr.contains("ghp-expired"));
 }

@@ -5,21 +5,22 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::project::{Project, Ran, gitlab};
+use hermetic::Ran;
+
+use crate::project::{Project, discreetly, gitlab};
 
 /// mr-push with a token for the API.
 fn with_token(project: &Project, branch: &str, options: &[&str]) -> Ran {
     let options = [options, &["--api-url", &gitlab()["GITLAB_API_URL"]]].concat();
     let mut command = project.command(&project.url, branch, &options);
-    Ran::of(command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]))
+    discreetly(command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]))
 }
 
 #[test]
 fn gitlab_makes_one_request_however_often_it_is_asked() {
     let project = Project::on_gitlab();
     // The forge is told from its greeting.
-    let first = project.run("b", &["--label", "a b", "--description", "one\ntwo"]);
-    first.ended(0);
+    let first = project.run("b", &["--label", "a b", "--description", "one\ntwo"]).ended(0);
     assert!(first.stdout.ends_with("/-/merge_requests/1\n"), "{}", first.stdout);
     assert_eq!(project.run("b", &[]).ended(0).stdout, first.stdout);
     let requests = project.requests();
@@ -81,8 +82,7 @@ fn what_gitlab_drops_without_a_word_is_told() {
     let wishes = ["--milestone", "2.0", "--assignee", "eve", "-o", "json"];
     // Without a token nobody can see it.
     project.run("b", &wishes).ended(0).says("GITLAB_TOKEN");
-    let ran = with_token(&project, "b", &wishes);
-    ran.ended(2);
+    let ran = with_token(&project, "b", &wishes).ended(2);
     let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert!(told["url"].as_str().unwrap().ends_with("/-/merge_requests/1"), "{told}");
     let message = told["error"]["message"].as_str().unwrap();
@@ -100,8 +100,11 @@ fn gitlabs_refusals_are_failures() {
     // The box of the banner comes before the one of the warning.
     project.set("gitlab.fault", &["true"]);
     let variable = ["--push-option", "ci.variable=PASSWORD=open-sesame", "-v"];
-    let fault = project.run("fault", &variable);
-    fault.ended(2).says("An unknown error occurred").says("ci.variable=PASSWORD=***");
+    let fault = project
+        .run("fault", &variable)
+        .ended(2)
+        .says("An unknown error occurred")
+        .says("ci.variable=PASSWORD=***");
     assert!(!fault.stderr.contains("open-sesame"), "{}", fault.stderr);
     project.set("gitlab.fault", &[]);
     // The same again, once the server can.
@@ -138,17 +141,17 @@ fn where_no_link_is_printed_the_api_is_asked() {
     let project = Project::on_gitlab();
     project.set("gitlab.link", &["false"]);
     project.run("b", &[]).ended(0).says("printed no link");
-    let ran = with_token(&project, "b", &[]);
-    assert!(ran.ended(0).stdout.ends_with("/-/merge_requests/1\n"), "{}", ran.stdout);
+    let ran = with_token(&project, "b", &[]).ended(0);
+    assert!(ran.stdout.ends_with("/-/merge_requests/1\n"), "{}", ran.stdout);
     let mut command = project.command(&project.url, "b", &["--api-url", &gitlab()["GITLAB_API_URL"]]);
-    Ran::of(command.env("GITLAB_TOKEN", "glpat-for-git-alone")).ended(0).says("can't be looked up");
+    discreetly(command.env("GITLAB_TOKEN", "glpat-for-git-alone")).ended(0).says("can't be looked up");
     // A server that runs no hooks for a push that moves nothing.
     project.set("gitlab.milestone", &["1.0"]);
     project.set("gitlab.unmoved", &["ignore"]);
     project.close_requests();
     let wishes = ["--label", "bump", "--milestone", "1.0", "--assignee", "robot", "--draft", "--squash"];
-    let ran = with_token(&project, "b", &wishes);
-    assert!(ran.ended(0).stdout.ends_with("/-/merge_requests/2\n"), "{}", ran.stdout);
+    let ran = with_token(&project, "b", &wishes).ended(0);
+    assert!(ran.stdout.ends_with("/-/merge_requests/2\n"), "{}", ran.stdout);
     assert_eq!(project.requests()[1]["title"], "Draft: Runner: 2");
 }
 
@@ -158,8 +161,8 @@ fn a_closed_request_is_followed_by_another() {
     project.run("b", &[]).ended(0);
     project.close_requests();
     // The branch is there and right.
-    let again = project.run("b", &[]);
-    assert!(again.ended(0).stdout.ends_with("/-/merge_requests/2\n"), "{}", again.stdout);
+    let again = project.run("b", &[]).ended(0);
+    assert!(again.stdout.ends_with("/-/merge_requests/2\n"), "{}", again.stdout);
     let states: Vec<_> =
         project.requests().as_array().unwrap().iter().map(|one| one["state"].clone()).collect();
     assert_eq!(states, ["closed", "opened"]);
@@ -169,8 +172,8 @@ fn a_closed_request_is_followed_by_another() {
 fn a_server_that_filters_nothing_sends_one_commit_whole() {
     let project = Project::on_gitlab();
     project.set("uploadpack.allowFilter", &["false"]);
-    let ran = project.run("b", &["-o", "json"]);
-    let told: serde_json::Value = serde_json::from_str(&ran.ended(0).stdout).unwrap();
+    let ran = project.run("b", &["-o", "json"]).ended(0);
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(told["transfer"], "shallow");
 }
 

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::project::{Project, Ran, gitlab};
+use crate::project::{Project, discreetly, gitlab};
 
 #[test]
 fn https_with_a_private_authority_and_a_token() {
@@ -14,16 +15,17 @@ fn https_with_a_private_authority_and_a_token() {
     let url = format!("{}/{}.git", gitlab()["GIT_HTTPS_URL"], project.name);
     let token = &gitlab()["GITLAB_API_TOKEN"];
     let run = |token: &str, options: &[&str]| {
-        Ran::of(project.command(&url, "b", options).env("GITLAB_TOKEN", token))
+        discreetly(project.command(&url, "b", options).env("GITLAB_TOKEN", token))
     };
     let ca = &gitlab()["GIT_HTTPS_CA"];
     run(token, &["--forge", "gitlab"]).ended(77).says("certificate verify failed").says("--ca-file");
-    let wrong = run("glpat-wrong", &["--forge", "gitlab", "--ca-file", ca, "-vv"]);
-    wrong.ended(77).says("the token is not accepted");
+    let wrong = run("glpat-wrong", &["--forge", "gitlab", "--ca-file", ca, "-vv"])
+        .ended(77)
+        .says("the token is not accepted");
     assert!(!wrong.stderr.contains("glpat-wrong"));
     // Told from the API.
-    let ran = run(token, &["--ca-file", ca, "-vv"]);
-    assert!(ran.ended(0).stdout.contains("/-/merge_requests/"));
+    let ran = run(token, &["--ca-file", ca, "-vv"]).ended(0);
+    assert!(ran.stdout.contains("/-/merge_requests/"));
     assert!(!ran.stderr.contains(token.as_str()));
     // git's own settings for the same: for all servers, and for this one.
     let origin = &gitlab()["GIT_HTTPS_URL"];
@@ -37,10 +39,10 @@ fn https_with_a_private_authority_and_a_token() {
     // And GitLab's in a job on the same server.
     let mut job = project.command(&url, "b", &["--forge", "gitlab"]);
     job.env("CI_SERVER_HOST", "127.0.0.1").env("CI_SERVER_TLS_CA_FILE", ca).env("GITLAB_TOKEN", token);
-    Ran::of(&mut job).ended(0);
+    discreetly(&mut job).ended(0);
     let missing = url.replace(&project.name, "team/nothing");
     let mut command = project.command(&missing, "b", &["--forge", "gitlab", "--ca-file", ca]);
-    Ran::of(command.env("GITLAB_TOKEN", token)).ended(2).says("not found");
+    discreetly(command.env("GITLAB_TOKEN", token)).ended(2).says("not found");
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn a_credential_helper_knows_the_token() {
         format!("!f() {{ echo username=oauth2; echo password={}; }}; f", gitlab()["GITLAB_API_TOKEN"]);
     project.git("work", &["config", "--global", "credential.helper", &helper]);
     let url = format!("{}/{}.git", gitlab()["GIT_HTTP_URL"], project.name);
-    Ran::of(&mut project.command(&url, "b", &["--forge", "gitlab"])).ended(0);
+    discreetly(&mut project.command(&url, "b", &["--forge", "gitlab"])).ended(0);
 }
 
 fn join(mut client: TcpStream, mut server: TcpStream) {
@@ -65,69 +67,67 @@ fn take(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// A proxy that tunnels (RFC 9110, section 9.3.6) and counts.
-fn tunnel() -> (u16, &'static AtomicU32) {
-    static TUNNELS: AtomicU32 = AtomicU32::new(0);
+/// A proxy that counts whom it joins with a server. `reach` hears from a client where it wants to, connects, and says so;
+/// none where it is asked for something else.
+fn proxy(reach: fn(&mut TcpStream) -> Option<TcpStream>) -> (u16, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let joined = Arc::<AtomicU32>::default();
+    let count = Arc::clone(&joined);
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let mut client = client.unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
-                head.push(byte[0]);
+            if let Some(server) = reach(&mut client) {
+                count.fetch_add(1, Ordering::Relaxed);
+                join(client, server);
             }
-            let head = String::from_utf8(head).unwrap();
-            let Some(to) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
-                continue;
-            };
-            let server = TcpStream::connect(to).unwrap();
-            TUNNELS.fetch_add(1, Ordering::Relaxed);
-            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-            join(client, server);
         }
     });
-    (port, &TUNNELS)
+    (port, joined)
 }
 
-/// A SOCKS 5 proxy without authentication (RFC 1928), which resolves names itself, and counts.
-fn socks() -> (u16, &'static AtomicU32) {
-    static TUNNELS: AtomicU32 = AtomicU32::new(0);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.unwrap();
-            let methods = take(&mut client, 2)[1];
-            take(&mut client, methods.into());
-            client.write_all(&[5, 0]).unwrap();
-            let host = if take(&mut client, 4)[3] == 1 {
-                take(&mut client, 4).iter().map(u8::to_string).collect::<Vec<_>>().join(".")
-            } else {
-                let length = take(&mut client, 1)[0];
-                String::from_utf8(take(&mut client, length.into())).unwrap()
-            };
-            let port = u16::from_be_bytes(take(&mut client, 2).try_into().unwrap());
-            let server = TcpStream::connect((host.as_str(), port)).unwrap();
-            TUNNELS.fetch_add(1, Ordering::Relaxed);
-            client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
-            join(client, server);
-        }
-    });
-    (port, &TUNNELS)
+/// By a tunnel (RFC 9110, section 9.3.6).
+fn by_tunnel(client: &mut TcpStream) -> Option<TcpStream> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let to = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next())?;
+    let server = TcpStream::connect(to).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    Some(server)
+}
+
+/// By SOCKS 5 without authentication (RFC 1928); the proxy resolves names.
+#[expect(clippy::unnecessary_wraps, reason = "another way may be asked for something else")]
+fn by_socks(client: &mut TcpStream) -> Option<TcpStream> {
+    let methods = take(client, 2)[1];
+    take(client, methods.into());
+    client.write_all(&[5, 0]).unwrap();
+    let host = if take(client, 4)[3] == 1 {
+        take(client, 4).iter().map(u8::to_string).collect::<Vec<_>>().join(".")
+    } else {
+        let length = take(client, 1)[0];
+        String::from_utf8(take(client, length.into())).unwrap()
+    };
+    let port = u16::from_be_bytes(take(client, 2).try_into().unwrap());
+    let server = TcpStream::connect((host.as_str(), port)).unwrap();
+    client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+    Some(server)
 }
 
 #[test]
 fn a_proxy_is_used_where_it_is_to_be() {
     let project = Project::on_gitlab();
-    let (port, tunnels) = tunnel();
+    let (port, tunnels) = proxy(by_tunnel);
     let url = format!("{}/{}.git", gitlab()["GIT_HTTPS_URL"], project.name);
     let run = |no_proxy: &str| {
         let mut command =
             project.command(&url, "b", &["--label", "bump", "--ca-file", &gitlab()["GIT_HTTPS_CA"]]);
         command.env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]).env("NO_PROXY", no_proxy);
-        Ran::of(command.env("https_proxy", format!("http://127.0.0.1:{port}"))).ended(0);
+        discreetly(command.env("https_proxy", format!("http://127.0.0.1:{port}"))).ended(0);
         tunnels.load(Ordering::Relaxed)
     };
     assert_eq!(run("localhost,127.0.0.1"), 0);
@@ -137,7 +137,7 @@ fn a_proxy_is_used_where_it_is_to_be() {
     let none = format!("http.{}.proxy", gitlab()["GIT_HTTPS_URL"]);
     project.git("work", &["config", "--global", &none, ""]);
     assert_eq!(run("elsewhere.example"), 1);
-    let (port, tunnels) = socks();
+    let (port, tunnels) = proxy(by_socks);
     project.git("work", &["config", "--global", &none, &format!("socks5h://127.0.0.1:{port}")]);
     run("elsewhere.example");
     assert_eq!(tunnels.load(Ordering::Relaxed), 1);
@@ -176,7 +176,7 @@ fn a_client_certificate_is_shown_where_it_is_asked_for() {
     let run = |options: &[&str]| {
         let mut all = vec!["--forge", "gitlab", "--ca-file", &gitlab()["GIT_HTTPS_CA"], "--attempts", "1"];
         all.extend(options);
-        Ran::of(project.command(&url, "b", &all).env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]))
+        discreetly(project.command(&url, "b", &all).env("GITLAB_TOKEN", &gitlab()["GITLAB_API_TOKEN"]))
     };
     let without = run(&[]);
     let with = run(&["--client-cert", &at("client.crt"), "--client-key", &at("client.key")]);

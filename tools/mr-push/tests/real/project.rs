@@ -1,37 +1,23 @@
 //! A repository on one of the servers, and mr-push as a CI job runs it there.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hermetic::Home;
+use hermetic::{Home, Ran, Variables, service, variables};
 
 pub(crate) const BUMP: &str = "echo 'image: app:2' >manifests/app.yml";
 
-fn service(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/services").join(name)
+pub(crate) fn gitlab() -> &'static Variables {
+    static SERVICE: OnceLock<Variables> = OnceLock::new();
+    SERVICE.get_or_init(|| variables(service("git-ssh").arg("up")))
 }
 
-/// The variables that a service prints when it is up.
-fn up(name: &str) -> HashMap<String, String> {
-    let output = Command::new(service(name)).arg("up").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
-}
-
-pub(crate) fn gitlab() -> &'static HashMap<String, String> {
-    static SERVICE: OnceLock<HashMap<String, String>> = OnceLock::new();
-    SERVICE.get_or_init(|| up("git-ssh"))
-}
-
-pub(crate) fn gitea() -> &'static HashMap<String, String> {
-    static SERVICE: OnceLock<HashMap<String, String>> = OnceLock::new();
-    SERVICE.get_or_init(|| up("forge"))
+pub(crate) fn gitea() -> &'static Variables {
+    static SERVICE: OnceLock<Variables> = OnceLock::new();
+    SERVICE.get_or_init(|| variables(service("forge").arg("up")))
 }
 
 fn unique_name() -> String {
@@ -53,8 +39,7 @@ impl Project {
     pub(crate) fn on_gitlab() -> Self {
         let service_variables = gitlab();
         let name = format!("team/{}", unique_name());
-        let made =
-            Command::new(service("git-ssh")).args(["create-repository", &name, "demo"]).output().unwrap();
+        let made = service("git-ssh").args(["create-repository", &name, "demo"]).output().unwrap();
         assert!(made.status.success());
         let project = Self {
             home: Home::new(),
@@ -120,13 +105,12 @@ impl Project {
 
     /// Sets a case of the server that plays GitLab.
     pub(crate) fn set(&self, key: &str, values: &[&str]) {
-        let set =
-            Command::new(service("git-ssh")).args(["set", &self.name, key]).args(values).status().unwrap();
+        let set = service("git-ssh").args(["set", &self.name, key]).args(values).status().unwrap();
         assert!(set.success());
     }
 
     pub(crate) fn requests(&self) -> serde_json::Value {
-        let output = Command::new(service("git-ssh")).args(["requests", &self.name]).output().unwrap();
+        let output = service("git-ssh").args(["requests", &self.name]).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -180,7 +164,7 @@ impl Project {
     }
 
     pub(crate) fn run(&self, branch: &str, options: &[&str]) -> Ran {
-        Ran::of(&mut self.command(&self.url, branch, options))
+        discreetly(&mut self.command(&self.url, branch, options))
     }
 
     #[track_caller]
@@ -197,42 +181,22 @@ impl Project {
     }
 }
 
-pub(crate) struct Ran {
-    pub(crate) status: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+/// Runs it. Whatever it prints, no secret of its variables and files may be in it.
+#[track_caller]
+pub(crate) fn discreetly(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    discreet(output, &secrets(command))
 }
 
-impl Ran {
-    /// Runs it. Whatever it prints, no secret of its variables and files may be in it.
-    #[track_caller]
-    pub(crate) fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
-        Self::from(output, &secrets(command))
+/// What was printed, with none of the secrets in it.
+#[track_caller]
+pub(crate) fn discreet(output: Output, secrets: &[String]) -> Ran {
+    let ran = Ran::from(output);
+    for secret in secrets {
+        let told = ran.stdout.contains(secret.as_str()) || ran.stderr.contains(secret.as_str());
+        assert!(!told, "a secret was printed: {secret}\n{}\n{}", ran.stdout, ran.stderr);
     }
-
-    #[track_caller]
-    pub(crate) fn from(output: Output, secrets: &[String]) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        for secret in secrets {
-            let told = stdout.contains(secret.as_str()) || stderr.contains(secret.as_str());
-            assert!(!told, "a secret was printed: {secret}\n{stdout}\n{stderr}");
-        }
-        Self { status: output.status.code(), stdout, stderr }
-    }
-
-    #[track_caller]
-    pub(crate) fn ended(&self, status: i32) -> &Self {
-        assert_eq!(self.status, Some(status), "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn says(&self, words: &str) -> &Self {
-        assert!(self.stderr.contains(words), "`{words}` is not in {}", self.stderr);
-        self
-    }
+    ran
 }
 
 /// The secrets that a command knows, each word or line of them that nothing else would hold.

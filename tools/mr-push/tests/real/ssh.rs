@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::project::{Project, Ran, gitlab};
+use crate::project::{Project, discreetly, gitlab};
 
 #[test]
 fn a_host_key_is_known_or_the_run_ends() {
@@ -14,7 +14,7 @@ fn a_host_key_is_known_or_the_run_ends() {
     let text = fs::read_to_string(&project.known_hosts).unwrap();
     let with = |hosts: &str, options: &[&str]| {
         let mut command = project.command(&project.url, "b", options);
-        Ran::of(command.env("SSH_KNOWN_HOSTS", hosts))
+        discreetly(command.env("SSH_KNOWN_HOSTS", hosts))
     };
     with("# none\n", &[]).ended(77).says("is not known").says("ssh-keyscan");
     let ed25519 = text.lines().find(|line| line.contains("ssh-ed25519")).unwrap();
@@ -68,9 +68,9 @@ fn the_users_and_the_machines_host_keys_count() {
         command.env_remove("SSH_KNOWN_HOSTS");
         command
     };
-    Ran::of(&mut inner()).ended(77).says("is not known");
+    discreetly(&mut inner()).ended(77).says("is not known");
     fs::copy(&project.known_hosts, users.join("known_hosts")).unwrap();
-    Ran::of(&mut inner()).ended(0);
+    discreetly(&mut inner()).ended(0);
     // The machine's file, in a view of the file system of its own: it vouches, and it revokes.
     let text = fs::read_to_string(&project.known_hosts).unwrap();
     let revoked = format!("@revoked {}\n", text.trim_end().replace('\n', "\n@revoked "));
@@ -83,7 +83,7 @@ fn the_users_and_the_machines_host_keys_count() {
         command.args(["-m", "sh", "-c", script]).arg(&global).arg(inner.get_program()).args(inner.get_args());
         command.current_dir(project.temporary());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Ran::of(&mut command).ended(status);
+        discreetly(&mut command).ended(status);
     }
 }
 
@@ -93,10 +93,9 @@ fn keys_are_taken_as_people_paste_them() {
     let text = fs::read_to_string(&project.key).unwrap();
     let with = |key: &str, passphrase: &str| {
         let mut command = project.command(&project.url, "b", &["--forge", "gitlab", "-vv"]);
-        Ran::of(command.env("SSH_PRIVATE_KEY", key).env("SSH_PRIVATE_KEY_PASSPHRASE", passphrase))
+        discreetly(command.env("SSH_PRIVATE_KEY", key).env("SSH_PRIVATE_KEY_PASSPHRASE", passphrase))
     };
-    let pasted = with(text.replace('\n', "\r\n").trim_end(), "");
-    pasted.ended(0);
+    let pasted = with(text.replace('\n', "\r\n").trim_end(), "").ended(0);
     assert!(text.lines().filter(|line| !line.starts_with("---")).all(|line| !pasted.stderr.contains(line)));
     let encrypted = project.home.path().join("encrypted");
     fs::copy(&project.key, &encrypted).unwrap();
@@ -130,7 +129,7 @@ fn an_agent_holds_the_key() {
     let mut command = project.home.program("sh");
     command.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
     command.env("SSH_KNOWN_HOSTS", &project.known_hosts).current_dir(project.temporary());
-    Ran::of(&mut command).ended(0);
+    discreetly(&mut command).ended(0);
 }
 
 #[test]
@@ -144,7 +143,7 @@ fn a_signed_commit_verifies_and_is_the_same_again() {
         let options = ["--forge", "gitlab", "--sign-key", key.to_str().unwrap()];
         let run = || {
             let mut command = project.command(&project.url, kind, &options);
-            Ran::of(command.env("MR_PUSH_SIGN_KEY_PASSPHRASE", passphrase))
+            discreetly(command.env("MR_PUSH_SIGN_KEY_PASSPHRASE", passphrase))
         };
         run().ended(0);
         let first = project.branch(kind);
@@ -179,7 +178,7 @@ fn keys_of_every_kind_log_in() {
         let mut file = fs::OpenOptions::new().append(true).open(&keys).unwrap();
         file.write_all(format!("{restriction} {public}").as_bytes()).unwrap();
         let mut command = project.command(&project.url, &format!("{kind}-{bits}"), &["--forge", "gitlab"]);
-        Ran::of(command.env("SSH_PRIVATE_KEY", fs::read_to_string(&key).unwrap())).ended(0);
+        discreetly(command.env("SSH_PRIVATE_KEY", fs::read_to_string(&key).unwrap())).ended(0);
     }
 }
 
@@ -225,7 +224,7 @@ fn a_server_that_takes_no_variables_speaks_the_old_protocol() {
     let run = |url: &str, options: &[&str]| {
         let mut command =
             project.command(url, "b", &[&["--forge", "gitlab", "-o", "json"], options].concat());
-        Ran::of(command.env("SSH_KNOWN_HOSTS", &hosts))
+        discreetly(command.env("SSH_KNOWN_HOSTS", &hosts))
     };
     let told: serde_json::Value = serde_json::from_str(&run(&url, &[]).ended(0).stdout).unwrap();
     assert_eq!((&told["transfer"], &told["changed"]), (&"blobless".into(), &true.into()));
