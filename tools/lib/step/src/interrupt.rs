@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, Once};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,7 +10,7 @@ use signal_hook::low_level;
 
 type Task = Box<dyn FnOnce() + Send>;
 
-static WATCHING: Once = Once::new();
+static WATCHING: Mutex<bool> = Mutex::new(false);
 static TASKS: Mutex<(u64, BTreeMap<u64, Task>)> = Mutex::new((0, BTreeMap::new()));
 
 /// Something that must not stay behind: a temporary file, a half-made directory.
@@ -23,7 +23,8 @@ pub struct Cleanup(u64);
 impl Cleanup {
     /// Registers a task; tasks run in reverse order of registration.
     pub fn new(task: impl FnOnce() + Send + 'static) -> Self {
-        watch();
+        // Where there is no thread to be had, a signal ends the process as it does by default.
+        let _ = watch();
         let mut tasks = lock();
         tasks.0 += 1;
         let id = tasks.0;
@@ -49,7 +50,7 @@ impl Drop for Cleanup {
 type Tasks = MutexGuard<'static, (u64, BTreeMap<u64, Task>)>;
 
 fn lock() -> Tasks {
-    TASKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    TASKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs every registered task. As long as the returned value lives, whoever else registers a task or ends one waits:
@@ -68,14 +69,12 @@ pub(crate) fn is_shielded() -> bool {
     std::process::id() == 1
 }
 
-/// Watches for SIGINT and SIGTERM.
-pub(crate) fn watch() {
-    // Where there is no thread to be had, a signal ends the process as it does by default.
-    WATCHING.call_once(|| drop(handle_signals()));
-}
-
-/// Handles them on a thread of its own.
-fn handle_signals() -> io::Result<()> {
+/// Watches for SIGINT and SIGTERM, on a thread of its own.
+pub(crate) fn watch() -> io::Result<()> {
+    let mut watching = WATCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    if *watching {
+        return Ok(());
+    }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
@@ -86,5 +85,6 @@ fn handle_signals() -> io::Result<()> {
             low_level::exit(128 + signal);
         }
     })?;
+    *watching = true;
     Ok(())
 }

@@ -55,10 +55,10 @@ pub fn main<P: Program>() -> ExitCode {
     report_panics(P::NAME);
     let mut io = Io { out: Records::stdout(), console: Console::new(P::NAME, Verbosity::Normal) };
     let wants_json = asks_for_json(&argv);
-    if !P::IS_BRIEF || interrupt::is_shielded() {
-        interrupt::watch();
-    }
-    let result = parse_and_run::<P>(&argv, &mut io);
+    let watched = if P::IS_BRIEF && !interrupt::is_shielded() { Ok(()) } else { interrupt::watch() };
+    let result = watched
+        .map_err(|error| Failure::new(FailureKind::Internal, error).context("can't watch for signals"))
+        .and_then(|()| parse_and_run::<P>(&argv, &mut io));
     finish::<P>(result, wants_json, &mut io).into()
 }
 
