@@ -250,11 +250,15 @@ cached() {
 
 # go_program NAME PACKAGE VERSION: the path of the program of a Go package, built once into the cache.
 go_program() {
+    local folder
     GO_PACKAGE=$2@v$3
-    echo "$(cached "$1" "$3" install_go_program)/${2##*/}"
+    folder=$(cached "$1" "$3" install_go_program)
+    # A package whose path ends in a version has a program of another name.
+    echo "$folder"/*
 }
 
 install_go_program() {
+    command -v go >/dev/null || die "Go is not on PATH" "install Go 1.26 or later"
     GOBIN=$1 CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$GO_PACKAGE"
 }
 
