@@ -60,7 +60,7 @@ impl<'a> Document<'a> {
         for next in S::open(text) {
             let (event, bytes) = next?;
             match event {
-                Event::DocumentStart => builder = Builder::default(),
+                Event::DocumentStart => builder = Builder::with_room(text),
                 Event::DocumentEnd => {
                     let Builder { nodes, aliases, .. } = std::mem::take(&mut builder);
                     if !nodes.is_empty() {
@@ -218,6 +218,9 @@ fn write_key(path: &mut String, key: &str) {
     };
 }
 
+/// Few manifests have more nodes.
+const USUAL: usize = 256;
+
 #[derive(Default)]
 struct Builder<'a> {
     nodes: Vec<Node<'a>>,
@@ -227,6 +230,16 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    /// With room for the nodes of a usual manifest: a list that grows takes, in a step of a millisecond, fresh memory of
+    /// one size after the other.
+    fn with_room(text: &str) -> Self {
+        Self {
+            nodes: Vec::with_capacity(USUAL.min(text.len() / 8)),
+            open: Vec::with_capacity(16),
+            aliases: Vec::new(),
+        }
+    }
+
     fn take(&mut self, event: Event<'a>, bytes: Range<usize>) {
         match event {
             Event::Scalar { value, style, properties } => {
