@@ -74,9 +74,9 @@ class Cluster:
             self._door.wait()
             self._door = None
 
-    def ask(self, path: str) -> tuple[int, str]:
+    def ask(self, path: str, namespace: str = NAMESPACE) -> tuple[int, str]:
         """What the application's service answers to `GET path`: status and body."""
-        url = f"http://{self._address}/api/v1/namespaces/{NAMESPACE}/services/{APPLICATION}:http/proxy{path}"
+        url = f"http://{self._address}/api/v1/namespaces/{namespace}/services/{APPLICATION}:http/proxy{path}"
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status, answer.read().decode()

@@ -67,6 +67,8 @@ pub struct Hit {
     pub now: String,
     /// Where it is: file, line, column, object.
     pub place: String,
+    /// Whether the new reference has a digest that nothing here holds.
+    pub unpinned: bool,
 }
 
 /// What becomes of a file.

@@ -99,7 +99,8 @@ fn patch_template(here: &PieceOf<'_>, request: &Request) -> Result<Outcome, Loca
         let now = lined.repository().map_or_else(|| lined.value.to_owned(), |own| own.repository());
         let position = here.positions.at(lined.bytes.start);
         let name = lined.name.unwrap_or("image");
-        outcome.hits.push(Hit { target: number, now, place: format!("{}:{position} {name}", here.file) });
+        let place = format!("{}:{position} {name}", here.file);
+        outcome.hits.push(Hit { target: number, now, place, unpinned: false });
         let new = target.value.to_string();
         if lined.value != new {
             splices.push((
@@ -143,9 +144,11 @@ fn wanted(
             }
             continue;
         }
-        hits.push(hit(here, document, &image, number));
         let changes = target.value.changes(document, &image.place);
-        for (node, value) in changes.map_err(|(node, refusal)| at(node, refusal))? {
+        let changes = changes.map_err(|(node, refusal)| at(node, refusal))?;
+        let unpinned = target.value.loses_digest(&image.place, &changes);
+        hits.push(Hit { unpinned, ..hit(here, document, &image, number) });
+        for (node, value) in changes {
             let rank = target.rank();
             match wanted.get(&node) {
                 Some((other, _)) if *other > rank => {}
@@ -184,7 +187,7 @@ fn meant<'d>(document: &'d Document<'_>, targets: &'d [Target]) -> Vec<(usize, &
 fn hit(here: &PieceOf<'_>, document: &Document<'_>, image: &Image<'_>, target: usize) -> Hit {
     let now = image.repository(document).map_or_else(|| image.text(document), |own| own.repository());
     let position = here.positions.at(document.node(image.node()).bytes.start);
-    Hit { target, now, place: format!("{}:{position} {image}", here.file) }
+    Hit { target, now, place: format!("{}:{position} {image}", here.file), unpinned: false }
 }
 
 fn edit(

@@ -121,6 +121,11 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     let outcomes = patch_all(&sources, &job.request, job.jobs)?;
     let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
     require_hits(job, &sources, &hits)?;
+    for Hit { place, .. } in hits.iter().filter(|hit| hit.unpinned) {
+        io.console.warn(format!(
+            "{place}: there is no key for the digest, so the image is not pinned; add `digest: \"\"` beside the tag"
+        ));
+    }
     let patched = sources.into_iter().zip(outcomes);
     let patched =
         patched.map(|(source, outcome)| place(source, outcome, job)).collect::<Result<Vec<_>, _>>()?;

@@ -132,6 +132,15 @@ impl Value {
             (_, Place::Absent(_)) => Ok(Vec::new()),
         }
     }
+
+    /// Whether the reference has a digest that no scalar of the image takes.
+    pub fn loses_digest(&self, place: &Place, changes: &[(NodeId, String)]) -> bool {
+        let Self::Image(reference) = self else { return false };
+        let Some((_, hex)) = reference.digest().and_then(|digest| digest.split_once(':')) else {
+            return false;
+        };
+        matches!(place, Place::Parts(_)) && !changes.iter().any(|(_, text)| text.ends_with(hex))
+    }
 }
 
 /// Each part of the reference to the scalar that holds it.

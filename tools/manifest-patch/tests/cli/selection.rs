@@ -181,6 +181,27 @@ images:
 }
 
 #[test]
+fn a_digest_that_has_no_place_is_told() {
+    let pinned = format!("r.test/app:2@{DIGEST}");
+    let kustomization = "kind: Kustomization\nimages:\n- name: r.test/app\n  newTag: old\n";
+    let values = "image: {repository: r.test/app, tag: v1}\n";
+    for (text, told) in [
+        (kustomization, true),
+        (values, true),
+        ("kind: Kustomization\nimages:\n- name: r.test/app\n  newTag: old\n  digest: \"\"\n", false),
+        ("image: {repository: r.test/app, tag: v1, sha: \"\"}\n", false),
+        ("kind: Pod\nspec: {containers: [{name: a, image: r.test/app}]}\n", false),
+        ("image:\n  repository: r.test/app\n  tag: v1 # {\"$imagepolicy\": \"a:b:tag\"}\n", true),
+    ] {
+        let run = Place::new().command(&["--image", &pinned]).write_stdin(text).assert().success();
+        let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert_eq!(said.contains("there is no key for the digest"), told, "{text}{said}");
+        let run = Place::new().command(&["--image", "r.test/app:2"]).write_stdin(text).assert();
+        assert_eq!(run.get_output().stderr, b"", "{text}");
+    }
+}
+
+#[test]
 fn helm_values() {
     let text = format!(
         "\
