@@ -38,10 +38,11 @@ class OwnPipeline(unittest.TestCase):
         # Where the runner keeps what a job has left.
         shutil.copytree(distribution(), folder / ".gitlab-ci-local" / "artifacts" / "dist" / "dist")
 
-    def docker(self, *words: str) -> None:
+    def docker(self, *words: str, stdin: str = "") -> None:
         engine = ENGINE.variables()
+        command = [engine["DOCKER"], "--config", str(self.project.folder / "login"), *words]
         environment = {**os.environ, **engine}
-        subprocess.run([engine["DOCKER"], *words], check=True, env=environment, stdout=subprocess.DEVNULL)
+        subprocess.run(command, input=stdin, text=True, check=True, env=environment, stdout=subprocess.DEVNULL)
 
     def test_the_image_is_published_and_used(self) -> None:
         self.assertIn(RUST, self.pipeline)
@@ -55,10 +56,9 @@ class OwnPipeline(unittest.TestCase):
         self.assertEqual(tags["latest"], tags[self.commit[:8]])
 
         registry = self.project.registry
-        login = self.project.folder / "login"
-        self.docker("--config", str(login), "login", "--username", registry.user, "--password", registry.password, registry.host)
+        self.docker("login", "--username", registry.user, "--password-stdin", registry.host, stdin=registry.password)
         image = f"{self.project.image}:latest"
-        self.docker("--config", str(login), "pull", "--quiet", image)
+        self.docker("pull", "--quiet", image)
         self.addCleanup(self.docker, "rmi", image)
         jobs = ("build", "test", "gate", "push", "deploy_dev")
         run = self.project.run(self.pipeline, *jobs)
