@@ -28,27 +28,37 @@ pub type Document = (usize, Value);
 
 /// Reads all documents of a text that have any content.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
-    // kubectl looks at the first character too: JSON has escapes that YAML has not.
-    if text.trim_start().starts_with('{')
-        && let Some(documents) = json(text)
-    {
-        return Ok(documents);
+    Documents::of(text).collect()
+}
+
+/// The documents of a text that have any content, one by one: as trees, many take several times the memory of their text.
+pub enum Documents<'a> {
+    /// As JSON.
+    Json(std::vec::IntoIter<Document>),
+    /// As YAML.
+    Yaml(Reader<'a>),
+}
+
+impl<'a> Documents<'a> {
+    /// Begins to read a text.
+    pub fn of(text: &'a str) -> Self {
+        // kubectl looks at the first character too: JSON has escapes that YAML has not.
+        if text.trim_start().starts_with('{')
+            && let Some(documents) = json(text)
+        {
+            return Self::Json(documents.into_iter());
+        }
+        Self::Yaml(Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, depth: 0 })
     }
-    let mut reader =
-        Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, depth: 0 };
-    let mut documents = Vec::new();
-    loop {
-        match reader.next()?.0 {
-            Event::StreamEnd => return Ok(documents),
-            Event::DocumentStart(..) => {
-                reader.anchors.clear();
-                reader.nodes = 0;
-                let (event, span) = reader.next()?;
-                if !matches!(event, Event::DocumentEnd) {
-                    documents.push((span.start.line(), reader.node(event, span)?.value));
-                }
-            }
-            _ => {}
+}
+
+impl Iterator for Documents<'_> {
+    type Item = Result<Document, YamlError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Json(documents) => documents.next().map(Ok),
+            Self::Yaml(reader) => reader.document().transpose(),
         }
     }
 }
@@ -65,7 +75,8 @@ fn json(text: &str) -> Option<Vec<Document>> {
     }
 }
 
-struct Reader<'a> {
+/// A reader of YAML.
+pub struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
@@ -81,6 +92,24 @@ struct Node {
 }
 
 impl<'a> Reader<'a> {
+    /// The next document that has any content.
+    fn document(&mut self) -> Result<Option<Document>, YamlError> {
+        loop {
+            match self.next()?.0 {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(..) => {
+                    self.anchors.clear();
+                    self.nodes = 0;
+                    let (event, span) = self.next()?;
+                    if !matches!(event, Event::DocumentEnd) {
+                        return Ok(Some((span.start.line(), self.node(event, span)?.value)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The next event that says something of the content.
     fn next(&mut self) -> Result<(Event<'a>, Span), YamlError> {
         loop {
