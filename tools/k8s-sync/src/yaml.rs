@@ -36,7 +36,7 @@ pub enum Documents<'a> {
     /// As JSON.
     Json(std::vec::IntoIter<Document>),
     /// As YAML.
-    Yaml(Reader<'a>),
+    Yaml(Box<Reader<'a>>),
 }
 
 impl<'a> Documents<'a> {
@@ -48,7 +48,12 @@ impl<'a> Documents<'a> {
         {
             return Self::Json(documents.into_iter());
         }
-        Self::Yaml(Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, depth: 0 })
+        Self::Yaml(Box::new(Reader {
+            parser: Parser::new_from_str(text),
+            anchors: HashMap::new(),
+            nodes: 0,
+            depth: 0,
+        }))
     }
 }
 
