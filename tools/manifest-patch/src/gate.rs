@@ -176,7 +176,7 @@ fn image_edits(before: &[Document<'_>], after: &[Document<'_>]) -> (Vec<Edit>, V
             for (node, new) in scalars(image).into_iter().zip(scalars(now)) {
                 let differs = before.source(node) != after.source(new);
                 let value = after.text_of(new).filter(|_| differs && node == new && is_sound(now, after));
-                let Some(value) = value.map(|value| value.trim_end_matches('\n').to_owned()) else {
+                let Some(value) = value.map(|value| value.trim_matches('\n').to_owned()) else {
                     continue;
                 };
                 let Some(splice) = splice(before, after, node, &value) else { continue };
@@ -216,7 +216,8 @@ fn scalars(image: &Image<'_>) -> Vec<NodeId> {
 /// Whether what the image says now is a reference, or a part of one.
 fn is_sound(image: &Image<'_>, document: &Document<'_>) -> bool {
     let text = image.text(document);
-    let text = text.trim_end_matches('\n');
+    // A block scalar may begin and end in line breaks.
+    let text = text.trim_matches('\n');
     let reference = match image.place {
         Place::Part(_, Part::Tag) => format!("image:{text}"),
         Place::Part(_, Part::Digest) => format!("image@{text}"),

@@ -242,7 +242,7 @@ pub fn changes_of(positions: &Positions<'_>, documents: &[Document<'_>], edits: 
                 document: number,
                 path: document.path(node),
                 position: positions.at(splice.bytes.start),
-                old: old.trim_end_matches('\n').to_owned(),
+                old: old.trim_matches('\n').to_owned(),
                 new: value,
                 bytes: splice.bytes,
                 text: splice.text,

@@ -47,6 +47,7 @@ fn what_the_tool_itself_changes_passes() {
         ("image:\n  repository: app\n  tag:\n", &["--image", "app:2"]),
         ("containers:\n- name: a\n  image:\n", &["a=app:2"]),
         ("containers:\n- name: a\n  image: >-\n    app:1\n", &["a=app:2"]),
+        ("containers:\n- name: a\n  image: >-\n\n    app:1\n", &["a=app:2"]),
         ("x: &i app:1\ncontainers:\n- {name: a, image: *i}\n", &["--break-alias", "a=app:2"]),
         ("containers:\n- &x {name: a, image: app:1}\n- *x\n", &["--allow-shared", "a=app:2"]),
         ("kind: Kustomization\nimages:\n- name: app\n  newName: b\n  newTag: V1\n", &["app=c:2"]),
