@@ -95,8 +95,13 @@ fn fill(document: &Document<'_>, id: NodeId, text: &str) -> Result<Splice, Unwri
     let blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\r' | b'\n');
     // Nothing that belongs to a value follows.
     let ends = |at: usize| source.get(at).is_none_or(|c| blank(c) || b",]}".contains(c));
+    // A colon on a later line may be that of another key.
+    let behind_key = || {
+        let key = id.checked_sub(1).and_then(|key| document.text.get(document.node(key).bytes.end..at));
+        key.is_some_and(|between| !between.contains(['\n', '\r']))
+    };
     let place = match source.get(at) {
-        Some(b':') if bare && !in_sequence && ends(at + 1) => at + 1,
+        Some(b':') if bare && !in_sequence && ends(at + 1) && behind_key() => at + 1,
         _ if !bare || (in_sequence && document.text[..at].trim_end().ends_with('-')) => at,
         _ => return Err(Unwritable::NoPlace),
     };
@@ -193,6 +198,7 @@ mod tests {
         assert_eq!(replaced("x: &i a\nimage: *i\n", "c"), Err(Unwritable::Alias("*i".to_owned())));
         assert_eq!(replaced("image: [a]\n", "c"), Err(Unwritable::Collection("sequence")));
         assert_eq!(replaced("? image\n", "c"), Err(Unwritable::NoPlace));
+        assert_eq!(replaced("x:\n  ? image\n: !!str y\n", "c"), Err(Unwritable::NoPlace));
         assert_eq!(replaced("x:\n  ? image\n  :: 'y'\n", "c"), Err(Unwritable::NoPlace));
     }
 }
