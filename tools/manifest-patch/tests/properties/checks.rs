@@ -78,10 +78,11 @@ pub(crate) fn edit_and_back(text: &str, image: &ImageReference, new_tag: &str) -
     let is_image = olds.first().is_some_and(|old| old.parse::<ImageReference>().is_ok());
     let plain = whole.iter().all(|change| {
         let old = &text[change.bytes.clone()];
-        // With a tag a plain number is a text; the tool would quote it.
+        // The tool quotes what may be read as another type, and with a tag, or by luck, was not.
         let before = text[..change.bytes.start].split_whitespace().next_back();
         let tagged = before.is_some_and(|word| word.starts_with('!'));
-        !tagged && (old == change.old || old.trim_matches(['"', '\'']) == change.old)
+        let is_word = change.old.starts_with(|c: char| c.is_ascii_alphabetic());
+        !tagged && is_word && (old == change.old || old.trim_matches(['"', '\'']) == change.old)
     });
     if let (1, true, true, Some(old)) = (olds.len(), is_image, plain, olds.first()) {
         let (_, restored) = patch(&after, vec![target(Where::Repository, old)])?;
