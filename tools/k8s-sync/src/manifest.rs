@@ -10,7 +10,7 @@ use crate::error::SyncError;
 use crate::hook;
 use crate::order;
 use crate::packed::Packed;
-use crate::yaml::{self, Document, Documents, YamlError};
+use crate::yaml::{self, Document};
 
 /// Group and kind of an object; kinds of different groups are different kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -124,36 +124,26 @@ pub fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// Reads the documents of a file, decrypted where they have to be; Lists are opened, empty documents passed over.
 pub fn parse(text: &str, file: &str, keys: Option<&Keys>) -> Result<Vec<Manifest>, SyncError> {
-    if decryption::may_be_needed(text) {
-        let mut documents = read(text, file)?;
-        decryption::file(&mut documents, file, keys)?;
-        return objects(&documents, file);
-    }
-    let mut manifests = Vec::new();
-    for document in Documents::of(text) {
-        add(&document.map_err(|error| malformed(&error, file))?, file, &mut manifests)?;
-    }
-    Ok(manifests)
-}
-
-fn malformed(error: &YamlError, file: &str) -> SyncError {
-    SyncError::Manifest { place: file.to_owned(), problem: error.to_string() }
+    let mut documents = read(text, file)?;
+    decryption::file(&mut documents, file, keys)?;
+    objects(documents, file)
 }
 
 /// The documents of a file as they stand.
 pub fn read(text: &str, file: &str) -> Result<Vec<Document>, SyncError> {
-    yaml::documents(text).map_err(|error| malformed(&error, file))
+    yaml::documents(text)
+        .map_err(|error| SyncError::Manifest { place: file.to_owned(), problem: error.to_string() })
 }
 
 /// The objects of a file's documents.
-pub fn objects(documents: &[Document], file: &str) -> Result<Vec<Manifest>, SyncError> {
+pub fn objects(documents: Vec<Document>, file: &str) -> Result<Vec<Manifest>, SyncError> {
     let mut manifests = Vec::new();
-    documents.iter().try_for_each(|document| add(document, file, &mut manifests))?;
+    for (line, document) in documents {
+        if !document.is_null() {
+            open(&document, &format!("{file}:{line}"), &mut manifests)?;
+        }
+    }
     Ok(manifests)
-}
-
-fn add((line, document): &Document, file: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {
-    if document.is_null() { Ok(()) } else { open(document, &format!("{file}:{line}"), into) }
 }
 
 fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {
