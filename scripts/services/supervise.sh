@@ -248,6 +248,10 @@ cached() {
     printf '%s\n' "$folder"
 }
 
+need_go() {
+    command -v go >/dev/null || die "Go is not on PATH" "install Go 1.26 or later"
+}
+
 # go_program NAME PACKAGE VERSION: the path of the program of a Go package, built once into the cache.
 go_program() {
     local folder
@@ -258,7 +262,7 @@ go_program() {
 }
 
 install_go_program() {
-    command -v go >/dev/null || die "Go is not on PATH" "install Go 1.26 or later"
+    need_go
     GOBIN=$1 CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$GO_PACKAGE"
 }
 

@@ -147,7 +147,7 @@ fn wanted(
         let changes = target.value.changes(document, &image.place);
         let changes = changes.map_err(|(node, refusal)| at(node, refusal))?;
         let unpinned = target.value.loses_digest(&image.place, &changes);
-        hits.push(Hit { unpinned, ..hit(here, document, &image, number) });
+        hits.push(hit(here, document, &image, number, unpinned));
         for (node, value) in changes {
             let rank = target.rank();
             match wanted.get(&node) {
@@ -184,10 +184,10 @@ fn meant<'d>(document: &'d Document<'_>, targets: &'d [Target]) -> Vec<(usize, &
     meant
 }
 
-fn hit(here: &PieceOf<'_>, document: &Document<'_>, image: &Image<'_>, target: usize) -> Hit {
+fn hit(here: &PieceOf<'_>, document: &Document<'_>, image: &Image<'_>, target: usize, unpinned: bool) -> Hit {
     let now = image.repository(document).map_or_else(|| image.text(document), |own| own.repository());
     let position = here.positions.at(document.node(image.node()).bytes.start);
-    Hit { target, now, place: format!("{}:{position} {image}", here.file), unpinned: false }
+    Hit { target, now, place: format!("{}:{position} {image}", here.file), unpinned }
 }
 
 fn edit(

@@ -1,8 +1,8 @@
 //! From files and streams.
 
-use hermetic::Ran;
 use std::io::Read as _;
 
+use hermetic::Ran;
 use imgpush::digest;
 use serde_json::json;
 

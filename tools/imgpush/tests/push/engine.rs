@@ -1,11 +1,11 @@
 //! An engine, as far as its API decides what imgpush does.
 
-use hermetic::Ran;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use hermetic::Ran;
 use imgpush::digest;
 use serde_json::json;
 

@@ -1,10 +1,11 @@
 //! What goes wrong at each kind of request, and what becomes of it.
 
-use hermetic::Ran;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use hermetic::Ran;
 
 use crate::images::{layer, saved};
 use crate::server::{Kind, Login, Server, USER};

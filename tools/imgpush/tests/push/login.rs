@@ -1,7 +1,8 @@
 //! Logging in.
 
-use hermetic::Ran;
 use std::time::Duration;
+
+use hermetic::Ran;
 
 use crate::Desk;
 use crate::images::{layer, saved};
