@@ -51,18 +51,21 @@ def distribution() -> Path:
     return folder
 
 
+def docker(*words: str | Path, stdin: str = "") -> str:
+    """Runs the engine's client; returns its stdout."""
+    engine = ENGINE.variables()
+    environment = {**os.environ, **engine}
+    command = [engine["DOCKER"], *words]
+    done = subprocess.run(command, input=stdin, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
 def load_tools_image() -> None:
     """Loads the image that jobs find the tools in into the engine, under the name that it has here."""
-    engine = ENGINE.variables()
-    docker = [engine["DOCKER"]]
-    environment = {**os.environ, **engine}
-    archive = next(distribution().glob("*-image.tar"))
-    said = subprocess.run(
-        [*docker, "load", "--quiet", "--input", archive], check=True, stdout=subprocess.PIPE, text=True, env=environment
-    )
+    said = docker("load", "--quiet", "--input", next(distribution().glob("*-image.tar")))
     # An engine that knew another image by this name says so first.
-    name = said.stdout.rpartition("Loaded image: ")[2].strip()
-    subprocess.run([*docker, "tag", name, TOOLS_IMAGE], check=True, env=environment)
+    name = said.rpartition("Loaded image: ")[2].strip()
+    docker("tag", name, TOOLS_IMAGE)
 
 
 @dataclass(frozen=True)

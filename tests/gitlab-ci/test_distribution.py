@@ -12,21 +12,12 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from project import TOOLS_IMAGE, distribution, load_tools_image, make_distribution
+from project import TOOLS_IMAGE, distribution, docker, load_tools_image, make_distribution
 from services import ENGINE, REGISTRY, ROOT, Service
 from workshop import TOOLS, build_tools
 from world import Registry
 
 LARGEST_IMAGE = 40_000_000
-
-
-def docker(*words: str) -> str:
-    """Runs the engine's client; returns its stdout."""
-    engine = ENGINE.variables()
-    done = subprocess.run(
-        [engine["DOCKER"], *words], env={**os.environ, **engine}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
 
 
 class Distribution(unittest.TestCase):

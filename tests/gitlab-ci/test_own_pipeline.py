@@ -7,13 +7,11 @@ are there.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import unittest
 
-from project import MANIFESTS, Project, distribution
-from services import ENGINE, ROOT, Service
+from project import APPLICATION, MANIFESTS, Project, distribution, docker
+from services import ROOT, Service
 
 PIPELINE = ROOT / ".gitlab-ci.yml"
 RUST = "image: rust:1.95-trixie"
@@ -38,33 +36,28 @@ class OwnPipeline(unittest.TestCase):
         # Where the runner keeps what a job has left.
         shutil.copytree(distribution(), folder / ".gitlab-ci-local" / "artifacts" / "dist" / "dist")
 
-    def docker(self, *words: str, stdin: str = "") -> None:
-        engine = ENGINE.variables()
-        command = [engine["DOCKER"], "--config", str(self.project.folder / "login"), *words]
-        environment = {**os.environ, **engine}
-        subprocess.run(command, input=stdin, text=True, check=True, env=environment, stdout=subprocess.DEVNULL)
-
     def test_the_image_is_published_and_used(self) -> None:
         self.assertIn(RUST, self.pipeline)
         self.assertIn("$MANIFESTS", self.pipeline)
         # Of Rust's image the job uses what any Debian has.
-        self.docker("tag", Service("base-image").up()["BASE_IMAGE"], RUST.split()[-1])
+        docker("tag", Service("base-image").up()["BASE_IMAGE"], RUST.split()[-1])
         published = self.project.run(self.pipeline, "publish")
         self.assertEqual(published.passed(), {"publish"}, published.text[-3000:])
-        tags = self.project.registry.tags("team/hello-python")
+        tags = self.project.registry.tags(APPLICATION)
         self.assertLessEqual({"latest", self.commit[:8]}, set(tags))
         self.assertEqual(tags["latest"], tags[self.commit[:8]])
 
         registry = self.project.registry
-        self.docker("login", "--username", registry.user, "--password-stdin", registry.host, stdin=registry.password)
+        logged_in = ("--config", self.project.folder / "login")
+        docker(*logged_in, "login", "--username", registry.user, "--password-stdin", registry.host, stdin=registry.password)
         image = f"{self.project.image}:latest"
-        self.docker("pull", "--quiet", image)
-        self.addCleanup(self.docker, "rmi", image)
+        docker(*logged_in, "pull", "--quiet", image)
+        self.addCleanup(docker, "rmi", image)
         jobs = ("build", "test", "gate", "push", "deploy_dev")
         run = self.project.run(self.pipeline, *jobs)
         self.assertEqual(run.passed(), set(jobs), run.text[-3000:])
         tag = self.commit[:12]
-        digest = registry.tags("team/hello-python/hello-python")[tag]
+        digest = registry.tags(f"{APPLICATION}/hello-python")[tag]
         request = run.variable("deploy_dev", "MR_URL")
         manifest = self.project.requested(request, "manifests/deployment.yml")
         self.assertIn(f"image: {self.project.image}/hello-python:{tag}@{digest} #", manifest)

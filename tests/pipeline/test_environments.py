@@ -7,7 +7,6 @@ Run by `scripts/test`, after the story.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import shutil
 import subprocess
@@ -16,12 +15,11 @@ from pathlib import Path
 
 import operator_in_cluster
 from cluster import APPLICATION, NAMESPACE, Cluster
-from forge import Clone, Forge
+from forge import Clone
 from operator_in_cluster import OPERATOR, POLL, named
-from services import CLUSTER, FORGE, ROOT, Service, alone
-from story import equip
+from own_world import OwnWorld
+from services import CLUSTER, ROOT, Service
 from telling import wait_until
-from world import APPLICATION_FILES, World
 
 ENVIRONMENTS = {"staging": "Hello from staging", "production": "Good day"}
 FILES = ROOT / "tests" / "hello-python-environments"
@@ -33,23 +31,14 @@ def namespace(environment: str) -> str:
     return f"hello-{environment}"
 
 
-class Environments(unittest.TestCase):
+class Environments(OwnWorld):
     """Staging and production, from an empty repository to answers."""
 
-    world: World
     cluster: Cluster
 
     @classmethod
     def setUpClass(cls) -> None:
-        turn = contextlib.ExitStack()
-        cls.addClassCleanup(turn.close)
-        turn.enter_context(alone())
-        cls.world = World(Forge(FORGE.up()))
-        cls.addClassCleanup(cls.world.close)
-        cls.world.equip(equip())
-        cls.world.two_repositories()
-        cls.world.app.fill(APPLICATION_FILES)
-        cls.world.app.commit("Start")
+        super().setUpClass()
         variables = CLUSTER.up()
         cls.cluster = Cluster(variables["KUBECTL"], variables["KUBECONFIG"])
         spaces = [OPERATOR, NAMESPACE, *map(namespace, ENVIRONMENTS)]
@@ -57,9 +46,6 @@ class Environments(unittest.TestCase):
         cls.addClassCleanup(cls.cluster.forget, *spaces)
         cls.cluster.open_door()
         cls.addClassCleanup(cls.cluster.close_door)
-
-    def kubectl(self, *words: str, document: str | None = None, check: bool = True) -> str:
-        return self.cluster.kubectl(*words, document=document, check=check)
 
     def encrypt(self, repository: Path, environment: str, secret: str) -> str:
         """Puts a Secret into the environment, encrypted for a key of its own; returns the key."""
@@ -100,7 +86,7 @@ class Environments(unittest.TestCase):
         self.assertIn(given, applications.read_text())
         applications.write_text(applications.read_text().replace(given, url))
         self.world.tool("manifest-patch", "--container", OPERATOR, "--image", image, "-i", str(folder / "deploy/k8s-sync.yml"))
-        self.kubectl("apply", "-k", str(folder / "deploy-environments"))
+        self.cluster.kubectl("apply", "-k", str(folder / "deploy-environments"))
         operator_in_cluster.move_to_host_network(self.cluster)
 
     def greets(self, environment: str) -> str | None:
@@ -114,7 +100,7 @@ class Environments(unittest.TestCase):
         return self.deployment(environment)["spec"]["template"]["spec"]["containers"][0]["image"]
 
     def may(self, *words: str) -> bool:
-        return self.kubectl("auth", "can-i", *words, f"--as={ACCOUNT}", check=False).strip() == "yes"
+        return self.cluster.kubectl("auth", "can-i", *words, f"--as={ACCOUNT}", check=False).strip() == "yes"
 
     def test_each_environment_is_what_its_overlay_says(self) -> None:
         outcome = self.world.run_pipeline()
@@ -171,7 +157,7 @@ class Environments(unittest.TestCase):
             self.assertEqual(self.greets("production"), "Good day, world!")
             self.assertEqual(self.deployment("production")["metadata"]["generation"], before)
         with self.subTest("what somebody changes by hand is healed"):
-            self.kubectl("-n", namespace("production"), "scale", f"deployment/{APPLICATION}", "--replicas=1")
+            self.cluster.kubectl("-n", namespace("production"), "scale", f"deployment/{APPLICATION}", "--replicas=1")
             wait_until(30, "three replicas again", lambda: self.deployment("production")["spec"]["replicas"] == 3)
 
 

@@ -5,7 +5,6 @@ Run by `scripts/test`, after the story: `python3 -m unittest discover -s tests/p
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -14,11 +13,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from forge import Forge
 from job import Outcome, run
-from services import CLUSTER, FORGE, alone
+from own_world import OwnWorld
+from services import CLUSTER
 from story import equip
-from world import APPLICATION_FILES, MANIFEST_FILES, World
+from world import APPLICATION_FILES, MANIFEST_FILES
 
 
 def nobody_listens() -> int:
@@ -28,24 +27,14 @@ def nobody_listens() -> int:
         return probe.getsockname()[1]
 
 
-class PipelineStops(unittest.TestCase):
+class PipelineStops(OwnWorld):
     """The application's pipeline.sh with one thing wrong."""
 
-    world: World
     tag: str
 
     @classmethod
     def setUpClass(cls) -> None:
-        turn = contextlib.ExitStack()
-        cls.addClassCleanup(turn.close)
-        turn.enter_context(alone())
-        cls.world = World(Forge(FORGE.up()))
-        cls.addClassCleanup(cls.world.close)
-        cls.world.equip(equip())
-        cls.world.two_repositories()
-        cls.world.app.fill(APPLICATION_FILES)
-        # A tag that no earlier run has pushed: the commit's time is part of its hash.
-        cls.world.app.commit("Start")
+        super().setUpClass()
         cls.tag = cls.world.tag()
 
     def variant(self, *replacements: tuple[str, str]) -> Path:
