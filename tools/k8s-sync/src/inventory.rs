@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::SyncError;
 use crate::manifest::{GroupKind, annotation};
-use crate::proof::{self, Proofs};
+use crate::proof::{Digest, Proofs};
 
 /// The label by which members are found.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -157,11 +157,11 @@ pub fn entry<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
 /// What an object says of a manager's last apply: the fields, and when they were applied.
 ///
 /// Anybody who takes one of these fields takes it out of the entry; status and others' fields don't touch it.
-pub fn footprint(object: &Value, manager: &str) -> Option<String> {
+pub fn footprint(object: &Value, manager: &str) -> Option<Digest> {
     let entry = entry(object, manager)?;
     let mut fields = String::new();
     write_sorted(&entry["fieldsV1"], &mut fields);
-    Some(proof::digest(&[&fields, entry["time"].as_str().unwrap_or_default()]))
+    Some(Digest::of(&[fields.as_bytes(), entry["time"].as_str().unwrap_or_default().as_bytes()]))
 }
 
 /// Fields by their names: an answer to an apply has them in another order than a list has.

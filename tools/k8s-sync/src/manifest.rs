@@ -1,6 +1,8 @@
 //! Manifests: documents that say which object should be how.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -10,7 +12,7 @@ use crate::error::SyncError;
 use crate::hook;
 use crate::order;
 use crate::packed::Packed;
-use crate::yaml::{self, Document};
+use crate::yaml::{self, Document, Documents, YamlError};
 
 /// Group and kind of an object; kinds of different groups are different kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -44,9 +46,13 @@ impl GroupKind {
     }
 }
 
-/// Which object: its kind, its namespace (none for the cluster's own) and its name.
+/// Which object. Copies share what it says: a sync has the same thousands in several tables.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Identity {
+pub struct Identity(Arc<Named>);
+
+/// An object's kind, its namespace (none for the cluster's own) and its name.
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Named {
     /// Group and kind.
     pub kind: GroupKind,
     /// The namespace, empty for objects of the cluster.
@@ -55,11 +61,24 @@ pub struct Identity {
     pub name: String,
 }
 
+impl Deref for Identity {
+    type Target = Named;
+
+    fn deref(&self) -> &Named {
+        &self.0
+    }
+}
+
 impl Identity {
+    /// The object of this name.
+    pub fn new(kind: GroupKind, namespace: &str, name: &str) -> Self {
+        Self(Arc::new(Named { kind, namespace: namespace.to_owned(), name: name.to_owned() }))
+    }
+
     /// The identity of an object as the cluster returns it.
     pub fn of(object: &Value) -> Self {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        Self { kind: GroupKind::of(object), namespace: text("namespace"), name: text("name") }
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        Self::new(GroupKind::of(object), text("namespace"), text("name"))
     }
 }
 
@@ -96,7 +115,7 @@ impl Manifest {
     }
 
     /// Group and kind.
-    pub const fn kind(&self) -> &GroupKind {
+    pub fn kind(&self) -> &GroupKind {
         &self.identity.kind
     }
 
@@ -124,26 +143,36 @@ pub fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 
 /// Reads the documents of a file, decrypted where they have to be; Lists are opened, empty documents passed over.
 pub fn parse(text: &str, file: &str, keys: Option<&Keys>) -> Result<Vec<Manifest>, SyncError> {
-    let mut documents = read(text, file)?;
-    decryption::file(&mut documents, file, keys)?;
-    objects(documents, file)
+    if decryption::may_be_needed(text) {
+        let mut documents = read(text, file)?;
+        decryption::file(&mut documents, file, keys)?;
+        return objects(&documents, file);
+    }
+    let mut manifests = Vec::new();
+    for document in Documents::of(text) {
+        add(&document.map_err(|error| malformed(&error, file))?, file, &mut manifests)?;
+    }
+    Ok(manifests)
+}
+
+fn malformed(error: &YamlError, file: &str) -> SyncError {
+    SyncError::Manifest { place: file.to_owned(), problem: error.to_string() }
 }
 
 /// The documents of a file as they stand.
 pub fn read(text: &str, file: &str) -> Result<Vec<Document>, SyncError> {
-    yaml::documents(text)
-        .map_err(|error| SyncError::Manifest { place: file.to_owned(), problem: error.to_string() })
+    yaml::documents(text).map_err(|error| malformed(&error, file))
 }
 
 /// The objects of a file's documents.
-pub fn objects(documents: Vec<Document>, file: &str) -> Result<Vec<Manifest>, SyncError> {
+pub fn objects(documents: &[Document], file: &str) -> Result<Vec<Manifest>, SyncError> {
     let mut manifests = Vec::new();
-    for (line, document) in documents {
-        if !document.is_null() {
-            open(&document, &format!("{file}:{line}"), &mut manifests)?;
-        }
-    }
+    documents.iter().try_for_each(|document| add(document, file, &mut manifests))?;
     Ok(manifests)
+}
+
+fn add((line, document): &Document, file: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {
+    if document.is_null() { Ok(()) } else { open(document, &format!("{file}:{line}"), into) }
 }
 
 fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), SyncError> {

@@ -18,6 +18,7 @@ use crate::error::SyncError;
 use crate::health::{self, Status};
 use crate::inventory;
 use crate::manifest::Identity;
+use crate::proof::Digest;
 
 /// A list that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +46,7 @@ pub struct Sight {
     /// Its health.
     pub status: Status,
     /// What it says of the manager's last apply.
-    pub footprint: Option<String>,
+    pub footprint: Option<Digest>,
 }
 
 /// How long a broken watch waits before it is started again.

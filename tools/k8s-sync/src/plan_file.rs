@@ -10,7 +10,7 @@ use crate::diff;
 use crate::error::SyncError;
 use crate::manifest::Identity;
 use crate::plan::Plan;
-use crate::proof;
+use crate::proof::Digest;
 use crate::rehearsal::Outlook;
 use crate::report::Change;
 use crate::reports;
@@ -61,12 +61,14 @@ struct Entry {
 impl PlanFile {
     /// A plan as it is now.
     pub fn of(application: &Application, plan: &Plan, outlooks: &[Outlook], source: Source) -> Self {
-        let live = |object: &serde_json::Value| proof::digest(&[&diff::quiet(object).to_string()]);
+        let live = |object: &serde_json::Value| {
+            Digest::of(&[diff::quiet(object).to_string().as_bytes()]).to_string()
+        };
         let kept = plan.wanted.iter().zip(outlooks).map(|(wanted, outlook)| Entry {
             object: wanted.identity.to_string(),
             change: outlook.change.word().to_owned(),
             live: outlook.live.as_ref().map(live),
-            wanted: Some(wanted.digest.clone()),
+            wanted: Some(wanted.digest.to_string()),
         });
         let pruned = plan.leaving.iter().map(|leaving| Entry {
             object: leaving.identity.to_string(),
@@ -78,13 +80,13 @@ impl PlanFile {
             object: format!("{:?} hook {}", hook.turn.phase, without_time(&hook.identity)),
             change: Change::Created.word().to_owned(),
             live: None,
-            wanted: Some(hook.digest.clone()),
+            wanted: Some(hook.digest.to_string()),
         });
         let own = plan.namespace.iter().map(|own| Entry {
             object: own.identity.to_string(),
             change: own.change.word().to_owned(),
             live: None,
-            wanted: Some(proof::digest(&[&own.object.to_string()])),
+            wanted: Some(Digest::of(&[own.object.to_string().as_bytes()]).to_string()),
         });
         Self {
             schema: SCHEMA.to_owned(),

@@ -249,8 +249,7 @@ mod tests {
     }
 
     fn allows(spec: &str, kind: &str, namespace: &str) -> bool {
-        let identity =
-            Identity { kind: GroupKind::parse(kind), namespace: namespace.into(), name: "a".into() };
+        let identity = Identity::new(GroupKind::parse(kind), namespace, "a");
         project(spec).unwrap().check(&identity, Some(!namespace.is_empty()), &cluster()).is_ok()
     }
 

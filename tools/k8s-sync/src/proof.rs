@@ -9,60 +9,80 @@
 //! marks the parent before it writes; a run that finds another's mark keeps no new proof.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use crate::inventory::base64_url;
 use crate::plan::Wanted;
 
 /// The parent is an object of at most 1.5 MB; more proofs than these are not kept, and their objects applied again.
 const MOST: usize = 40_000;
 
+/// A short digest: half of SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Digest([u8; 16]);
+
+impl Digest {
+    /// The digest of several texts.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let whole = hash.finalize();
+        Self(std::array::from_fn(|place| whole[place]))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Digest {
+    /// In base64url.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
 /// The digests that are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Proofs(BTreeSet<String>);
+pub struct Proofs(BTreeSet<Digest>);
 
 impl Proofs {
-    /// Reads what [`Proofs::text`] writes.
+    /// Reads what [`Proofs::text`] writes; what is no digest proves nothing.
     pub fn parse(text: &str) -> Self {
-        Self(text.lines().map(ToOwned::to_owned).collect())
+        text.lines().filter_map(Digest::parse).collect()
     }
 
     /// A digest a line.
     pub fn text(&self) -> String {
-        self.0.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join("\n")
+        self.0.iter().take(MOST).map(Digest::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Keeps a proof.
-    pub fn insert(&mut self, proof: String) {
+    pub fn insert(&mut self, proof: Digest) {
         self.0.insert(proof);
     }
 
     /// Whether this proof is kept.
-    pub fn contains(&self, proof: &str) -> bool {
-        self.0.contains(proof)
+    pub fn contains(&self, proof: Digest) -> bool {
+        self.0.contains(&proof)
     }
 }
 
-impl FromIterator<String> for Proofs {
-    fn from_iter<T: IntoIterator<Item = String>>(proofs: T) -> Self {
+impl FromIterator<Digest> for Proofs {
+    fn from_iter<T: IntoIterator<Item = Digest>>(proofs: T) -> Self {
         Self(proofs.into_iter().collect())
     }
 }
 
 /// The proof that an object with this uid and footprint is as wanted.
-pub fn of(wanted: &Wanted, uid: &str, footprint: &str) -> String {
-    digest(&[&wanted.identity.to_string(), &wanted.digest, uid, footprint])
-}
-
-/// A short digest of several texts.
-pub fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    base64_url(&hash.finalize()[..16])
+pub fn of(wanted: &Wanted, uid: &str, footprint: Digest) -> Digest {
+    Digest::of(&[wanted.identity.to_string().as_bytes(), &wanted.digest.0, uid.as_bytes(), &footprint.0])
 }
 
 #[cfg(test)]
@@ -71,17 +91,18 @@ mod tests {
 
     #[test]
     fn whatever_moves_breaks_the_proof() {
-        let wanted = |digest: &str| Wanted { digest: digest.to_owned(), ..Wanted::default() };
+        let digest = |text: &str| Digest::of(&[text.as_bytes()]);
+        let wanted = |text: &str| Wanted { digest: digest(text), ..Wanted::default() };
         let mut proofs = Proofs::default();
-        proofs.insert(of(&wanted("object"), "uid", "fields and time"));
+        proofs.insert(of(&wanted("object"), "uid", digest("fields and time")));
         let kept = Proofs::parse(&proofs.text());
-        assert!(kept.contains(&of(&wanted("object"), "uid", "fields and time")));
+        assert!(kept.contains(of(&wanted("object"), "uid", digest("fields and time"))));
         for (object, uid, footprint) in [
             ("another object", "uid", "fields and time"),
             ("object", "another uid", "fields and time"),
             ("object", "uid", "fields and another time"),
         ] {
-            assert!(!kept.contains(&of(&wanted(object), uid, footprint)));
+            assert!(!kept.contains(of(&wanted(object), uid, digest(footprint))));
         }
     }
 }

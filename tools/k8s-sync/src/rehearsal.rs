@@ -13,7 +13,7 @@ use crate::manifest::Identity;
 use crate::ownership::Purpose;
 use crate::packed::Packed;
 use crate::plan::{Plan, Wanted};
-use crate::proof;
+use crate::proof::Digest;
 use crate::report::Change;
 use crate::sync::Application;
 
@@ -55,9 +55,9 @@ impl Application {
     /// Secret holds, the first ones speak for the rest: the server checks those again, one by one, when they are
     /// written.
     pub async fn validate(&self, cluster: &Cluster, plan: &Plan) -> Result<(), SyncError> {
-        let mut shapes: HashMap<String, usize> = HashMap::new();
+        let mut shapes: HashMap<Digest, usize> = HashMap::new();
         let mut speaks = |wanted: &Wanted| {
-            let alike = shapes.entry(proof::digest(&[&shape(wanted)])).or_default();
+            let alike = shapes.entry(Digest::of(&[shape(wanted).as_bytes()])).or_default();
             *alike += 1;
             *alike <= SPOKESMEN
         };

@@ -177,11 +177,8 @@ mod tests {
 
     fn account() -> Account {
         let mut account = Account::begin("app");
-        let identity = |kind: &str, namespace: &str, name: &str| Identity {
-            kind: GroupKind::parse(kind),
-            namespace: namespace.into(),
-            name: name.into(),
-        };
+        let identity =
+            |kind: &str, namespace: &str, name: &str| Identity::new(GroupKind::parse(kind), namespace, name);
         account.add("", Change::Created, &identity("ConfigMap", "n", "a"), None);
         account.add("blue", Change::Unchanged, &identity("Namespace", "", "n"), None);
         account.add("", Change::Configured, &identity("Deployment.apps", "n", "web"), None);

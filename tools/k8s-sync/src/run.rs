@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         }
         let proofs = self.plan.wanted.iter().filter(|wanted| wanted.proven).filter_map(|wanted| {
             let standing = self.plan.live.get(&wanted.identity)?;
-            Some(proof::of(wanted, standing.uid(), standing.footprint.as_ref()?))
+            Some(proof::of(wanted, standing.uid(), standing.footprint?))
         });
         let mut marked = Record {
             scope: self.plan.scope.clone(),
@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
 
     /// Keeps the proof of an object that is as wanted now.
     pub(crate) fn keep(&mut self, wanted: &Wanted, brought: &Brought) {
-        if let Some(footprint) = brought.footprint.as_ref().filter(|_| brought.yielded.is_empty()) {
+        if let Some(footprint) = brought.footprint.filter(|_| brought.yielded.is_empty()) {
             self.proofs.insert(proof::of(wanted, &brought.uid, footprint));
         }
     }

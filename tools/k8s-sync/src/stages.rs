@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use step::Failure;
@@ -18,6 +19,7 @@ use crate::order::{self, Phase};
 use crate::ownership::Purpose;
 use crate::packed::Packed;
 use crate::plan::{Leaving, Plan, Wanted, brings};
+use crate::proof::Digest;
 use crate::report::Change;
 use crate::run::Run;
 use crate::standing::Standing;
@@ -28,7 +30,7 @@ use crate::wait;
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Each object's footprint, where it is ours.
-    pub footprints: HashMap<Identity, Option<String>>,
+    pub footprints: HashMap<Identity, Option<Digest>>,
     /// Fields that were left to others.
     pub yielded: Vec<(Identity, Conflict)>,
     /// Objects that came out otherwise than they were asked for: trying again at once would not help.
@@ -256,7 +258,7 @@ impl Application {
             }
             wanted.object = Packed::of(&object);
         }
-        wanted.path = resource.object(&wanted.identity.namespace, &wanted.identity.name);
+        wanted.path = resource.object(&wanted.identity.namespace, &wanted.identity.name).into();
         Ok(true)
     }
 
@@ -312,7 +314,7 @@ impl Application {
         &self,
         cluster: &Cluster,
         objects: impl Iterator<Item = &'a Wanted>,
-    ) -> Result<Vec<(Identity, String)>, SyncError> {
+    ) -> Result<Vec<(Identity, Arc<str>)>, SyncError> {
         let mut places = Vec::new();
         for wanted in objects {
             if wanted.path.is_empty() {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::inventory;
 use crate::manifest::Identity;
 use crate::packed::Packed;
+use crate::proof::Digest;
 
 /// Where client-side apply keeps the whole manifest once more.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -26,7 +27,7 @@ pub struct Standing {
     set: Option<Box<str>>,
     is_leaving: bool,
     /// What it says of our last apply; none where we never applied it.
-    pub footprint: Option<String>,
+    pub footprint: Option<Digest>,
     /// Whether an autoscaler has set the number of replicas: fighting it would undo its work for ever.
     pub autoscaled: bool,
     /// Whether that autoscaler is gone, so that the number it left is nobody's.

@@ -13,6 +13,7 @@ use crate::options::SyncOptions;
 use crate::ownership::Purpose;
 use crate::plan::{Leaving, Plan, Wanted};
 use crate::project::Project;
+use crate::proof::Digest;
 use crate::report::Change;
 use crate::rollback::Journal;
 use crate::standing::Standing;
@@ -60,7 +61,7 @@ pub struct Brought {
     /// The object's uid.
     pub uid: String,
     /// Its footprint.
-    pub footprint: Option<String>,
+    pub footprint: Option<Digest>,
     /// Fields that were left to their managers.
     pub yielded: Vec<Conflict>,
     /// What came out otherwise than it was asked for.
@@ -95,7 +96,7 @@ impl Application {
         purpose: Purpose,
     ) -> Result<Brought, SyncError> {
         if let Some(standing) = standing.filter(|_| wanted.proven) {
-            let (uid, footprint) = (standing.uid().to_owned(), standing.footprint.clone());
+            let (uid, footprint) = (standing.uid().to_owned(), standing.footprint);
             let (change, yielded) = (Change::Unchanged, Vec::new());
             return Ok(Brought { change, uid, footprint, yielded, altered: None });
         }

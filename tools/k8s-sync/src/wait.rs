@@ -1,6 +1,7 @@
 //! Waiting for health, on the cluster's own events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -20,7 +21,7 @@ const SHOWN: usize = 5;
 /// known of it is told. `labels` select the objects among those of their lists.
 pub async fn until_healthy(
     cluster: &Cluster,
-    objects: &[(Identity, String)],
+    objects: &[(Identity, Arc<str>)],
     labels: &str,
     timeout: Duration,
 ) -> Result<(), SyncError> {
@@ -38,7 +39,7 @@ pub async fn until_healthy(
     let mut observer = Observer::start(cluster, &lists, labels, "");
     let waited = tokio::time::timeout(timeout, watch(&mut observer, &mut states)).await;
     let path = |identity: &Identity| {
-        objects.iter().find(|(found, _)| found == identity).map_or("", |(_, path)| path.as_str())
+        objects.iter().find(|(found, _)| found == identity).map_or("", |(_, path)| &**path)
     };
     match waited {
         Ok(Ok(None)) => Ok(()),

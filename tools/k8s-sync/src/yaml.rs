@@ -28,40 +28,75 @@ pub type Document = (usize, Value);
 
 /// Reads all documents of a text that have any content.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
-    // kubectl looks at the first character too: JSON has escapes that YAML has not.
-    if text.trim_start().starts_with('{')
-        && let Some(documents) = json(text)
-    {
-        return Ok(documents);
+    Documents::of(text).collect()
+}
+
+/// The documents of a text that have any content, one by one: as trees, many take several times the memory of their text.
+///
+/// kubectl looks at the first character too: JSON has escapes that YAML has not. What is no JSON, or has a key twice, is
+/// YAML from there on; that reader says where.
+pub struct Documents<'a> {
+    /// What is not read yet, and the line that it begins on.
+    rest: &'a str,
+    line: usize,
+    yaml: Option<Box<Reader<'a>>>,
+}
+
+impl<'a> Documents<'a> {
+    /// Begins to read a text.
+    pub fn of(text: &'a str) -> Self {
+        let is_json = text.trim_start().starts_with('{');
+        Self { rest: text, line: 1, yaml: (!is_json).then(|| Reader::of(text)) }
     }
-    let mut reader =
-        Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, depth: 0 };
-    let mut documents = Vec::new();
-    loop {
-        match reader.next()?.0 {
-            Event::StreamEnd => return Ok(documents),
-            Event::DocumentStart(..) => {
-                reader.anchors.clear();
-                reader.nodes = 0;
-                let (event, span) = reader.next()?;
-                if !matches!(event, Event::DocumentEnd) {
-                    documents.push((span.start.line(), reader.node(event, span)?.value));
-                }
-            }
-            _ => {}
+
+    fn go_on(&mut self, rest: &'a str) {
+        self.line += self.rest[..self.rest.len() - rest.len()].matches('\n').count();
+        self.rest = rest;
+    }
+
+    /// The next JSON text, with or without markers before it; none at the end, or where YAML begins.
+    fn json(&mut self) -> Option<Document> {
+        self.go_on(behind_markers(self.rest));
+        if self.rest.is_empty() {
+            return None;
+        }
+        let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<serde_yaml::Value>();
+        let document = stream.next().and_then(Result::ok).and_then(|value| serde_json::to_value(value).ok());
+        let Some(document) = document else {
+            self.yaml = Some(Reader::of(self.rest));
+            return None;
+        };
+        let line = self.line;
+        self.go_on(&self.rest[stream.byte_offset()..]);
+        Some((line, document))
+    }
+}
+
+impl Iterator for Documents<'_> {
+    type Item = Result<Document, YamlError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.yaml.is_none()
+            && let Some(document) = self.json()
+        {
+            return Some(Ok(document));
+        }
+        let above = self.line - 1;
+        match self.yaml.as_mut()?.document() {
+            Ok(document) => document.map(|(line, value)| Ok((line + above, value))),
+            Err(error) => Some(Err(YamlError { line: error.line + above, ..error })),
         }
     }
 }
 
-/// JSON texts one after the other, or none where it is not JSON or has a key twice: YAML's reader says where.
-fn json(text: &str) -> Option<Vec<Document>> {
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<serde_yaml::Value>();
-    let mut documents = Vec::new();
+/// The text without blanks and markers between documents (`---`) in front.
+fn behind_markers(mut text: &str) -> &str {
     loop {
-        let rest = text[stream.byte_offset()..].trim_start();
-        let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        let Some(document) = stream.next() else { return Some(documents) };
-        documents.push((line, serde_json::to_value(document.ok()?).ok()?));
+        text = text.trim_start();
+        match text.strip_prefix("---") {
+            Some(behind) if behind.is_empty() || behind.starts_with(char::is_whitespace) => text = behind,
+            _ => return text,
+        }
     }
 }
 
@@ -81,6 +116,28 @@ struct Node {
 }
 
 impl<'a> Reader<'a> {
+    fn of(text: &'a str) -> Box<Self> {
+        Box::new(Self { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, depth: 0 })
+    }
+
+    /// The next document that has any content.
+    fn document(&mut self) -> Result<Option<Document>, YamlError> {
+        loop {
+            match self.next()?.0 {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(..) => {
+                    self.anchors.clear();
+                    self.nodes = 0;
+                    let (event, span) = self.next()?;
+                    if !matches!(event, Event::DocumentEnd) {
+                        return Ok(Some((span.start.line(), self.node(event, span)?.value)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The next event that says something of the content.
     fn next(&mut self) -> Result<(Event<'a>, Span), YamlError> {
         loop {
@@ -366,6 +423,16 @@ mod tests {
     fn json_is_read_as_json() {
         let text = "{\"a\": \"\\ud83d\\ude00\\/\"}\n{\"a\": 2}";
         assert_eq!(documents(text).unwrap(), [(1, json!({"a": "😀/"})), (2, json!({"a": 2}))]);
+        let text = "{\"a\": \"\\ud83d\\ude00\\/\"}\n---\n---\n\n{\"a\":\n2}\n--- {\"a\": 3}\n---\n";
+        let read = [(1, json!({"a": "😀/"})), (5, json!({"a": 2})), (7, json!({"a": 3}))];
+        assert_eq!(documents(text).unwrap(), read);
+        // What begins as JSON and goes on as YAML is YAML, as is what JSON's reader does not take.
+        assert_eq!(
+            documents("{\"a\": 1}\n---\nb: 2\n").unwrap(),
+            [(1, json!({"a": 1})), (3, json!({"b": 2}))]
+        );
+        assert_eq!(documents("{\"a\": 1}\n---\n\n{\"b\": 2,\n\"b\": 3}").unwrap_err().line, 5);
+        assert_eq!(documents("{a: 1}\n---\n{\"a\": 2}\n").unwrap().len(), 2);
     }
 
     #[test]

@@ -20,7 +20,7 @@ const WATCH_SECONDS: u64 = 290;
 const WATCH_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS + 10);
 
 /// How many objects a page of a list has.
-const PAGE: u32 = 500;
+const PAGE: u32 = 250;
 /// How many of them are read before requests get a turn.
 const AT_A_TIME: usize = 16;
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";

@@ -17,6 +17,11 @@ use keys::Keys;
 /// The annotation of an object that was encrypted, and is no Secret: the fields whose values are not to be shown.
 pub const ENCRYPTED: &str = "k8s-sync/encrypted";
 
+/// Whether a file may be encrypted: what sops knows of it is in the text.
+pub fn may_be_needed(text: &str) -> bool {
+    text.contains(sops::METADATA)
+}
+
 /// Decrypts the documents of one file as it is in Git, and checks that nobody has touched it since.
 pub fn file(documents: &mut [Document], place: &str, keys: Option<&Keys>) -> Result<(), SyncError> {
     if !documents.iter().any(|(_, document)| sops::is_encrypted(document)) {

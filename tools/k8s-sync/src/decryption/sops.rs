@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 use crate::yaml;
 
 /// The field that tells how a document is encrypted.
-const METADATA: &str = "sops";
+pub const METADATA: &str = "sops";
 /// How an encrypted value begins.
 const BEGINNING: &str = "ENC[AES256_GCM,";
 /// What the MAC of encrypted values alone begins with (`MACOnlyEncryptedInitialization`).

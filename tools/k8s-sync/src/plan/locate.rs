@@ -14,7 +14,7 @@ use crate::inventory;
 use crate::manifest::{GroupKind, Identity, Manifest};
 use crate::order;
 use crate::packed::Packed;
-use crate::proof;
+use crate::proof::Digest;
 use crate::report::Change;
 use crate::sync::Application;
 
@@ -54,9 +54,9 @@ impl Application {
             // Of a kind that is not known yet, most have namespaces.
             let namespaced = resource.as_ref().is_none_or(|resource| resource.namespaced);
             let mut object = self.settle(object, &manifest, namespaced);
-            let mut digest = String::new();
+            let mut digest = Digest::default();
             if hook {
-                digest = proof::digest(&[&format!("{:?}", turn.phase), &object.to_string()]);
+                digest = Digest::of(&[format!("{:?}", turn.phase).as_bytes(), object.to_string().as_bytes()]);
                 hook::name(&mut object, turn.phase);
                 inventory::label(&mut object, hook::HOOK_OF, id);
             } else {
@@ -72,7 +72,7 @@ impl Application {
             }
             let path = resource.as_ref().map(|resource| resource.object(&identity.namespace, &identity.name));
             kinds.extend(resource.map(|resource| (kind.clone(), resource)));
-            let path = path.unwrap_or_default();
+            let path = path.unwrap_or_default().into();
             let ignored = Ignored::of(&identity, &object, &self.ignore)?;
             wanted.push(Wanted {
                 identity,

@@ -17,6 +17,73 @@ use crate::sync::Application;
 /// From so many objects of a list on, the list is read rather than each object.
 const MANY: usize = 8;
 
+/// What is looked for: the objects that carry the ApplySet's label, in its scope.
+struct Search<'a> {
+    cluster: &'a Cluster,
+    scope: &'a Scope,
+    /// Selects the members.
+    labels: String,
+    /// The application's field manager, whose entries count.
+    manager: String,
+    /// What the desired set has too.
+    staying: &'a HashSet<&'a Identity>,
+}
+
+impl Search<'_> {
+    async fn of_kind(
+        &self,
+        kind: &GroupKind,
+        resource: &Resource,
+    ) -> Result<Vec<(Identity, Standing)>, SyncError> {
+        let namespaces: Vec<&str> = self
+            .scope
+            .namespaces
+            .iter()
+            .map(String::as_str)
+            .filter(|namespace| resource.namespaced != namespace.is_empty())
+            .collect();
+        if let [only] = namespaces[..] {
+            return self.list(kind, resource, only).await;
+        }
+        match self.list(kind, resource, "").await {
+            // An account may be allowed to read its namespaces only.
+            Err(SyncError::Refused { code: 403, .. }) => {}
+            listed => {
+                let inside =
+                    |member: &(Identity, Standing)| self.scope.namespaces.contains(&member.0.namespace);
+                return Ok(listed?.into_iter().filter(inside).collect());
+            }
+        }
+        let mut members = Vec::new();
+        for namespace in namespaces {
+            members.extend(self.list(kind, resource, namespace).await?);
+        }
+        Ok(members)
+    }
+
+    /// Those of a list that carry the labels; none where the cluster does not know the kind.
+    async fn list(
+        &self,
+        kind: &GroupKind,
+        resource: &Resource,
+        namespace: &str,
+    ) -> Result<Vec<(Identity, Standing)>, SyncError> {
+        let (mut found, nothing) = (Vec::new(), Packed::default());
+        let tell = |object: Value| {
+            let identity = Identity::of(&object);
+            let mut standing = Standing::of(object, &self.manager);
+            let Some(staying) = self.staying.get(&identity) else { return found.push((identity, standing)) };
+            standing.object = nothing.clone();
+            found.push((Identity::clone(staying), standing));
+        };
+        let of = (resource.version.as_str(), kind.kind.as_str());
+        match self.cluster.list_metadata(&resource.list(namespace), &self.labels, of, tell).await {
+            Ok(()) | Err(SyncError::Refused { code: 404, .. }) => Ok(found),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl Application {
     /// The members of the ApplySet that the cluster has: from one list a kind. Of those that are staying, no more is kept
     /// than what is read off them: they may be very many.
@@ -28,73 +95,12 @@ impl Application {
         id: &str,
         staying: &HashSet<&Identity>,
     ) -> Result<HashMap<Identity, Standing>, SyncError> {
-        let labels = format!("{PART_OF}={id}");
+        let search =
+            Search { cluster, scope, labels: format!("{PART_OF}={id}"), manager: self.manager(), staying };
         let kinds = scope.kinds.iter().filter_map(|kind| Some((kind, kinds.get(kind)?)));
-        let lists: Vec<_> = kinds
-            .map(|(kind, resource)| self.members_of(cluster, kind, resource, scope, &labels, staying))
-            .collect();
+        let lists: Vec<_> = kinds.map(|(kind, resource)| search.of_kind(kind, resource)).collect();
         let members: Vec<Vec<(Identity, Standing)>> = at_once(lists).try_collect().await?;
         Ok(members.into_iter().flatten().collect())
-    }
-
-    async fn members_of(
-        &self,
-        cluster: &Cluster,
-        kind: &GroupKind,
-        resource: &Resource,
-        scope: &Scope,
-        labels: &str,
-        staying: &HashSet<&Identity>,
-    ) -> Result<Vec<(Identity, Standing)>, SyncError> {
-        let namespaces: Vec<&str> = scope
-            .namespaces
-            .iter()
-            .map(String::as_str)
-            .filter(|namespace| resource.namespaced != namespace.is_empty())
-            .collect();
-        if let [only] = namespaces[..] {
-            return self.list(cluster, kind, resource, only, labels, staying).await;
-        }
-        match self.list(cluster, kind, resource, "", labels, staying).await {
-            // An account may be allowed to read its namespaces only.
-            Err(SyncError::Refused { code: 403, .. }) => {}
-            listed => {
-                let inside = |member: &(Identity, Standing)| scope.namespaces.contains(&member.0.namespace);
-                return Ok(listed?.into_iter().filter(inside).collect());
-            }
-        }
-        let mut members = Vec::new();
-        for namespace in namespaces {
-            members.extend(self.list(cluster, kind, resource, namespace, labels, staying).await?);
-        }
-        Ok(members)
-    }
-
-    /// Those of a list that carry the labels; none where the cluster does not know the kind.
-    async fn list(
-        &self,
-        cluster: &Cluster,
-        kind: &GroupKind,
-        resource: &Resource,
-        namespace: &str,
-        labels: &str,
-        staying: &HashSet<&Identity>,
-    ) -> Result<Vec<(Identity, Standing)>, SyncError> {
-        let manager = self.manager();
-        let (mut found, nothing) = (Vec::new(), Packed::default());
-        let tell = |object: Value| {
-            let identity = Identity::of(&object);
-            let mut standing = Standing::of(object, &manager);
-            if staying.contains(&identity) {
-                standing.object = nothing.clone();
-            }
-            found.push((identity, standing));
-        };
-        let of = (resource.version.as_str(), kind.kind.as_str());
-        match cluster.list_metadata(&resource.list(namespace), labels, of, tell).await {
-            Ok(()) | Err(SyncError::Refused { code: 404, .. }) => Ok(found),
-            Err(error) => Err(error),
-        }
     }
 
     /// Wanted objects that are there without being members.

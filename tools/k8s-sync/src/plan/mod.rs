@@ -5,6 +5,7 @@ mod locate;
 mod members;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use crate::options::SyncOptions;
 use crate::order::{self, Turn};
 use crate::ownership::leave_to_controllers;
 use crate::packed::Packed;
-use crate::proof;
+use crate::proof::{self, Digest};
 use crate::report::Change;
 use crate::standing::Standing;
 use crate::sync::Application;
@@ -33,11 +34,11 @@ pub struct Wanted {
     /// Its apiVersion.
     pub api_version: Box<str>,
     /// Where it is in the API.
-    pub path: String,
+    pub path: Arc<str>,
     /// Whether it is proved, or was seen, to be so already.
     pub proven: bool,
     /// A digest of all that was asked for.
-    pub digest: String,
+    pub digest: Digest,
     /// What of it may be otherwise.
     pub ignored: Ignored,
     /// When it is its turn.
@@ -141,14 +142,17 @@ impl Application {
             }
             let standing = live.get(&wanted.identity);
             wanted.yielded = leave_to_controllers(wanted, standing);
-            wanted.digest = proof::digest(&[&wanted.object.to_string(), &format!("{:?}", wanted.ignored)]);
+            wanted.digest = Digest::of(&[
+                wanted.object.to_string().as_bytes(),
+                format!("{:?}", wanted.ignored).as_bytes(),
+            ]);
             let Some(standing) = standing else { continue };
             wanted.proven = !self.paranoid
                 && !standing.is_leaving()
                 && standing.set() == Some(&parent.id())
-                && record.as_ref().zip(standing.footprint.as_ref()).is_some_and(|(record, footprint)| {
+                && record.as_ref().zip(standing.footprint).is_some_and(|(record, footprint)| {
                     let proof = proof::of(wanted, standing.uid(), footprint);
-                    record.proofs.contains(&proof)
+                    record.proofs.contains(proof)
                 });
         }
         let leaving = self.leaving(cluster, &kinds, &live, &wanted)?;

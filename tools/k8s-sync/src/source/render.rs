@@ -78,7 +78,7 @@ impl Renderer {
         decryption::rendered(&mut documents, &place, reading.keys, |mac| {
             origin::check(root, mac, reading.keys)
         })?;
-        manifest::objects(documents, &place)
+        manifest::objects(&documents, &place)
     }
 }
 

@@ -14,18 +14,13 @@ fn repository(app: &Application) -> String {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     };
-    let write = |name: &str, text: &str| {
-        let path = app.folder().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
-    write("base/kustomization.yaml", "resources: [a.yml]\n");
-    write("overlay/kustomization.yaml", "resources: [../base]\nnamePrefix: blue-\n");
+    write(app, "base/kustomization.yaml", "resources: [a.yml]\n");
+    write(app, "overlay/kustomization.yaml", "resources: [../base]\nnamePrefix: blue-\n");
     git(&["init", "--quiet", "--initial-branch=main"]);
     for value in ["1", "2"] {
         let text =
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{value: '{value}'}}\n");
-        write("base/a.yml", &text);
+        write(app, "base/a.yml", &text);
         git(&["add", "."]);
         git(&["commit", "--quiet", "--message", value]);
         if value == "1" {

@@ -1,5 +1,7 @@
 //! What others change in the cluster: seen, and changed back or shown.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use step::Failure;
@@ -17,6 +19,7 @@ use crate::inventory;
 use crate::manifest::Identity;
 use crate::observe::Seen;
 use crate::packed::Packed;
+use crate::proof::Digest;
 use crate::report::Change;
 use crate::standing::Standing;
 use crate::watch::board::{Drift, View};
@@ -29,12 +32,12 @@ const CONCURRENCY: usize = 16;
 
 /// An object of the application, as it was applied last.
 pub(super) struct Tracked {
-    pub(super) path: String,
+    pub(super) path: Arc<str>,
     pub(super) object: Packed,
     /// What of it may be otherwise.
     pub(super) ignored: Ignored,
     /// What the object says of our last apply; not known where the sync has not ended well, or there was none.
-    pub(super) footprint: Option<String>,
+    pub(super) footprint: Option<Digest>,
     pub(super) fight: Fight,
     /// Whether it comes out otherwise each time that it is applied.
     pub(super) altered: bool,
