@@ -148,7 +148,8 @@ impl Project {
         if allowed.iter().any(|pattern| fits(pattern)) && !denied.iter().any(|pattern| fits(&pattern[1..])) {
             return Ok(());
         }
-        Err(self.refuse(step::without_credentials(url), "its spec.sourceRepos do not name this repository"))
+        Err(self
+            .refuse(step::url_without_credentials(url), "its spec.sourceRepos do not name this repository"))
     }
 
     /// Refuses an object that is of a kind, or in a namespace, that the project does not have. Where it is not known

@@ -37,7 +37,7 @@ impl LocalClone {
     pub fn open(path: &str) -> Result<Self, Failure> {
         let usage = |error: LocalCloneError| Failure::new(FailureKind::Usage, error);
         let repository = Repository::open(path).map_err(|error| match error.code() {
-            ErrorCode::NotFound => usage(LocalCloneError::NotLocal(step::without_credentials(path)))
+            ErrorCode::NotFound => usage(LocalCloneError::NotLocal(step::url_without_credentials(path)))
                 .hint("mr-push [OPTIONS] REPOSITORY -- COMMAND…, or the path of a clone without COMMAND"),
             _ => Failure::new(FailureKind::Input, error).context(format!("can't open {path}")),
         })?;

@@ -1,6 +1,6 @@
 //! `k8s-sync application`: each option of `watch` is carried over, or refused by its name.
 
-use step::{ExitStatus, Failure, FailureKind, Io, ResultExt as _, without_credentials};
+use step::{ExitStatus, Failure, FailureKind, Io, ResultExt as _, url_without_credentials};
 
 use super::watch::{Policy, Watch};
 use crate::application;
@@ -52,7 +52,7 @@ impl Watch {
         }
         let document = application::document(&application::Options {
             name: &sync.name,
-            repo: &without_credentials(repo),
+            repo: &url_without_credentials(repo),
             revision: &sync.revision,
             path: &sync.path,
             recurse,

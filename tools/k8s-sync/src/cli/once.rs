@@ -86,7 +86,7 @@ impl Sync {
             file: self.file.clone().map(|file| {
                 if file == Path::new("-") { file } else { std::path::absolute(&file).unwrap_or(file) }
             }),
-            repo: self.repo.as_deref().map(step::without_credentials),
+            repo: self.repo.as_deref().map(step::url_without_credentials),
             path: self.path.clone(),
             commit,
         };

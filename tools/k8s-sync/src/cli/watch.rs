@@ -10,7 +10,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use step::{
     Cleanup, ExitStatus, Failure, FailureKind, Format, Io, ResultExt as _, Secret, environment, text_or_file,
-    without_credentials,
+    url_without_credentials,
 };
 use tokio::sync::{Notify, watch};
 
@@ -242,7 +242,7 @@ impl Watch {
         let cluster =
             sync.dest_name.first().or(sync.dest_server.first()).map_or("this cluster", String::as_str);
         Origin {
-            repository: without_credentials(sync.repo.as_deref().unwrap_or_default()),
+            repository: url_without_credentials(sync.repo.as_deref().unwrap_or_default()),
             revision: sync.revision.clone(),
             path: sync.path.clone(),
             destination: format!("{cluster}, namespace {}", sync.dest_namespace),

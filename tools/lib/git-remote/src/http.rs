@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::CredentialHelper;
 use openssl::base64::encode_block;
-use step::{Secret, without_credentials};
+use step::{Secret, url_without_credentials, without_credentials};
 use ureq::ResponseExt as _;
 use ureq::http::{Request, Response, StatusCode};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
@@ -127,7 +127,7 @@ impl HttpTransport {
         Ok(Self {
             client: HttpClient::to(settings, host, encrypted)?,
             base: base.to_owned(),
-            server: without_credentials(base),
+            server: url_without_credentials(base),
             authorization: token.map(|token| basic(user, token.expose())),
             credential_helpers: http.credential_helpers,
         })
@@ -271,7 +271,7 @@ fn proxy(http: &HttpSettings, host: &str, encrypted: bool) -> Result<Option<Prox
     if http.no_proxy.as_deref().is_some_and(|list| is_exempt(list, host)) {
         return Ok(None);
     }
-    let wrong = |_| RemoteError::Setting(format!("`{}` is not a proxy's URL", without_credentials(url)));
+    let wrong = |_| RemoteError::Setting(format!("`{}` is not a proxy's URL", url_without_credentials(url)));
     Proxy::new(url).map(Some).map_err(wrong)
 }
 
@@ -319,7 +319,7 @@ fn client_certificate(client: &ClientCertificate) -> Result<ClientCert, RemoteEr
 }
 
 fn network(url: &str, action: &'static str, error: ureq::Error) -> RemoteError {
-    let server = without_credentials(url);
+    let server = url_without_credentials(url);
     let server = server.split('?').next().unwrap_or_default().to_owned();
     let source = match error {
         ureq::Error::Io(source) => source,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use step::{Secret, without_credentials};
+use step::{Secret, split_userinfo, url_without_credentials};
 
 use crate::RemoteError;
 
@@ -103,6 +103,7 @@ impl FromStr for RemoteUrl {
         let scheme = match text.split_once("://") {
             Some(("file", path)) => Scheme::Local(PathBuf::from(path)),
             Some(_) => with_scheme(text).map_err(wrong)?,
+            None if shown != text => return Err(wrong("it has a password, and no https:// in front")),
             None => match scp_like(text) {
                 Some((user, host, path)) => ssh(user, host, 22, path).map_err(wrong)?,
                 None => Scheme::Local(PathBuf::from(text)),
@@ -116,13 +117,12 @@ impl FromStr for RemoteUrl {
 fn shown(text: &str) -> String {
     match text.split_once("://") {
         Some(("ssh" | "git+ssh" | "ssh+git", rest)) => {
-            let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-            let (userinfo, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+            let (userinfo, behind) = split_userinfo(rest);
             let user = userinfo.split(':').next().unwrap_or_default();
             let at = if user.is_empty() { "" } else { "@" };
-            format!("ssh://{user}{at}{host}{path}")
+            format!("ssh://{user}{at}{behind}")
         }
-        _ => without_credentials(text),
+        _ => url_without_credentials(text),
     }
 }
 
@@ -237,6 +237,16 @@ mod tests {
         assert_eq!(base, "https://h.test/g/p.git");
         assert_eq!(password.as_ref().unwrap().expose(), "s3cr@t");
         assert_eq!(parse("ssh://git:pw@h.test/p").to_string(), "ssh://git@h.test/p");
+        for meant in [
+            "https://u:SE/CRET@h.test/p",
+            "u:SECRET@h.test/p",
+            "ssh://u:SE/CRET@h.test/p",
+            "https://u:SE CRET@h.test/p",
+        ] {
+            let told =
+                meant.parse::<RemoteUrl>().map_or_else(|error| error.to_string(), |url| url.to_string());
+            assert!(!told.contains("CRET") && told.contains("h.test/p"), "{told}");
+        }
     }
 
     #[test]

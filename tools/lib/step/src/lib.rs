@@ -28,4 +28,4 @@ pub use interrupt::Cleanup;
 pub use output::{Format, document};
 pub use program::{Io, Preferences, Program, main};
 pub use records::Records;
-pub use secret::{Secret, text_or_file, without_credentials};
+pub use secret::{Secret, split_userinfo, text_or_file, url_without_credentials, without_credentials};

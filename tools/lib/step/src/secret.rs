@@ -45,13 +45,40 @@ pub fn without_credentials(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (head, tail) = rest.split_at(at + 3);
         out.push_str(head);
-        let end = tail.find(|c: char| "/?#'\"`<>".contains(c) || c.is_whitespace()).unwrap_or(tail.len());
-        let authority = &tail[..end];
-        out.push_str(authority.rsplit_once('@').map_or(authority, |(_, host)| host));
-        rest = &tail[end..];
+        let end = tail.find(|c: char| "'\"`<>".contains(c) || c.is_whitespace()).unwrap_or(tail.len());
+        let (url, behind) = tail.split_at(end);
+        out.push_str(split_userinfo(url).1);
+        rest = behind;
     }
     out.push_str(rest);
     out
+}
+
+/// The same for a text that is one URL, or was meant to be: all of it, blanks and quotes too, may be a password.
+pub fn url_without_credentials(url: &str) -> String {
+    if let Some((scheme, rest)) = url.split_once("://") {
+        return format!("{scheme}://{}", split_userinfo(rest).1);
+    }
+    // `user:password@host/path`, whose scheme was forgotten; `user@host:path` is SSH's.
+    let (authority, path) = url.find('/').map_or((url, ""), |slash| url.split_at(slash));
+    match authority.rsplit_once('@') {
+        Some((userinfo, host)) if userinfo.contains(':') => format!("{host}{path}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// What stands before the host of a URL, and the rest; `url` is what follows `://`.
+///
+/// By RFC 3986 (3.2) the userinfo ends before the first `/`, `?` or `#`. People put passwords there as they are: where a
+/// colon was begun and an `@` comes later, all before that is taken for one, and a host with a port and such a path for
+/// nothing better.
+pub fn split_userinfo(url: &str) -> (&str, &str) {
+    let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+    let at = match authority.rfind('@') {
+        None if authority.contains(':') => url.rfind('@'),
+        at => at,
+    };
+    at.map_or(("", url), |at| (&url[..at], &url[at + 1..]))
 }
 
 #[cfg(test)]
@@ -62,6 +89,25 @@ mod tests {
     fn credentials_leave_every_url() {
         let text = "can't fetch https://u:p%40@host.test/x@y and ssh://git@[::1]:22/r";
         assert_eq!(without_credentials(text), "can't fetch https://host.test/x@y and ssh://[::1]:22/r");
+    }
+
+    #[test]
+    fn a_password_may_have_any_character() {
+        for url in [
+            "https://u:SE/CRET@host.test/x",
+            "https://u:SE#CRET@host.test/x",
+            "https://u:1/SECRET@host.test/x",
+        ] {
+            assert_eq!(without_credentials(&format!("`{url}` is")), "`https://host.test/x` is");
+        }
+        for secret in ["SE CRET", "SE\"CRET", "SE`CRET", "SE?CRET"] {
+            let url = url_without_credentials(&format!("https://u:{secret}@host.test:1/x"));
+            assert_eq!(url, "https://host.test:1/x");
+        }
+        assert_eq!(url_without_credentials("u:SECRET@host.test/x"), "host.test/x");
+        for other in ["git@host.test:g/p", "host.test:g/p", "/srv/a:b@c", "https://host.test:8443/x"] {
+            assert_eq!(url_without_credentials(other), other);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use git_remote::{HttpClient, Settings};
 use serde_json::{Value, json};
-use step::{Failure, FailureKind, Secret, without_credentials};
+use step::{Failure, FailureKind, Secret, url_without_credentials};
 use url::Url;
 
 use super::{Forge, Wishes};
@@ -125,7 +125,7 @@ impl Api {
         token: Secret,
         settings: &Settings,
     ) -> Result<Self, Failure> {
-        let wrong = || ApiError::Url(without_credentials(base));
+        let wrong = || ApiError::Url(url_without_credentials(base));
         let url = Url::parse(base).map_err(|_| wrong())?;
         let host = url.host_str().ok_or_else(wrong)?;
         let is_here = match url.host() {
@@ -135,7 +135,7 @@ impl Api {
             None => false,
         };
         if url.scheme() != "https" && !is_here {
-            return Err(ApiError::Plain(without_credentials(base)).into());
+            return Err(ApiError::Plain(url_without_credentials(base)).into());
         }
         Ok(Self {
             forge,
