@@ -14,7 +14,7 @@ from examples import TOOLS
 from scene import GIT, REGISTRY, ROOT, Scene
 
 PAGE = ROOT / "ci" / "README.md"
-ROW = re.compile(r"^\| `(?P<error>[^`]+)`[^|]*\| (?P<status>\d+|–) \|", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<ticks>`+)(?P<error>.+?)(?P=ticks)[^`|]*\| (?P<status>\d+|–) \|", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Trouble(unittest.TestCase):
             f"{trusted} {login} {push}",
             f"{trusted} {push}",
             push,
+            "imgpush --from oci-archive:a.tar :1",
             f"unset SSH_PRIVATE_KEY SSH_AUTH_SOCK; {request} true",
             f"SSH_PRIVATE_KEY={keys}/key {request} true",
             f"SSH_KNOWN_HOSTS={keys}/none {request} true",

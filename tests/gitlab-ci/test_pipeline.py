@@ -145,6 +145,26 @@ class Pipeline(unittest.TestCase):
         self.assertEqual(run.passed(), {"push", "deploy_dev"}, run.text[-3000:])
         self.assertEqual(run.variable("push", "IMAGE"), self.run_.variable("push", "IMAGE"))
 
+    def test_a_report_may_be_in_a_folder_that_the_repository_has_too(self) -> None:
+        inputs = {
+            "test-command": "python -m pytest --cov=. --cov-report=html:public/html --cov-report=xml --junitxml=junit.xml",
+            "coverage-report": "public/html",
+        }
+        given = "".join(f"      {name}: {value}\n" for name, value in inputs.items())
+        file = "    file: /ci/pipeline.yml\n"
+        pipeline = example("tags: [privileged]").replace(file, f"{file}    inputs:\n{given}")
+        own = self.project.app.folder / "public"
+        own.mkdir()
+        (own / "favicon.ico").touch()
+        self.project.app.git("add", "--force", "public")
+        self.addCleanup(self.project.app.git, "rm", "-rqf", "public")
+        run = self.project.run(pipeline, "test", "gate", "pages")
+        self.assertEqual(run.passed(), {"test", "gate", "pages"}, run.text[-3000:])
+        left = self.project.app.folder / ".gitlab-ci-local" / "artifacts"
+        self.assertRegex((left / "test" / "coverage.xml").read_text(), r"<source>/\S+/hello-python</source>")
+        published = left / "pages" / "public"
+        self.assertTrue((published / "index.html").exists() and not (published / "favicon.ico").exists())
+
     def test_a_failing_gate_stops_it(self) -> None:
         tags = self.project.registry.tags(APPLICATION)
         inputs = {
