@@ -273,7 +273,7 @@ impl SyncError {
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::EmptySource(_) | Self::MissingSource(_) => {
-                "check --path and --revision; files end in .yaml, .yml or .json"
+                "of a repository, check --path and --revision; a folder's files end in .yaml, .yml or .json"
             }
             Self::NoRenderer { file: "Chart.yaml", .. } => {
                 "install it, or render in the pipeline: `helm template NAME DIR | k8s-sync apply NAME -f -`"

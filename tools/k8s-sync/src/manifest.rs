@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::decryption;
 use crate::decryption::keys::Keys;
@@ -184,16 +184,43 @@ fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Syn
     if !is_text(&object["apiVersion"]) || !is_text(&object["kind"]) {
         return Err(wrong("not a Kubernetes object: it has no apiVersion or no kind"));
     }
-    if object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
+    if let Some(kind) = object["kind"].as_str().and_then(|kind| kind.strip_suffix("List"))
         && let Some(items) = object["items"].as_array()
     {
-        return items.iter().try_for_each(|item| open(item, place, into));
+        return items.iter().enumerate().try_for_each(|(index, item)| {
+            let place = format!("{place}, item {}", index + 1);
+            // The server leaves out of a ConfigMapList's items what the list says of them all.
+            let is_told = kind.is_empty() || !item["kind"].is_null() || !item["apiVersion"].is_null();
+            let Some(fields) = item.as_object().filter(|_| !is_told) else { return open(item, &place, into) };
+            let mut item = Map::from_iter([
+                ("apiVersion".to_owned(), object["apiVersion"].clone()),
+                ("kind".to_owned(), Value::from(kind)),
+            ]);
+            item.extend(fields.clone());
+            open(&Value::Object(item), &place, into)
+        });
     }
-    let name = &object["metadata"]["name"];
-    if name.is_boolean() || name.is_number() {
-        return Err(wrong(&format!("metadata.name is read as {name}, not as a text: put it in quotes")));
+    let metadata = &object["metadata"];
+    let name = &metadata["name"];
+    for field in ["name", "namespace"] {
+        let value = &metadata[field];
+        if !value.is_null() && !value.is_string() {
+            let problem = format!("metadata.{field} is read as {value}, not as a text: put it in quotes");
+            return Err(wrong(&problem));
+        }
+        // What no part of a path in the API can be (apimachinery's `IsValidPathSegmentName`).
+        let text = value.as_str().unwrap_or_default();
+        if [".", ".."].contains(&text) || text.contains(['/', '%']) {
+            return Err(wrong(&format!("metadata.{field} can't be `{text}`: it is part of a path")));
+        }
     }
-    let generated = is_text(&object["metadata"]["generateName"]);
+    for field in ["labels", "annotations"] {
+        let value = &metadata[field];
+        if !value.is_null() && !value.is_object() {
+            return Err(wrong(&format!("metadata.{field} is read as {value}, not as a mapping")));
+        }
+    }
+    let generated = is_text(&metadata["generateName"]);
     let may_be_generated = generated && hook::is_hook(object);
     if !is_text(name) && !may_be_generated {
         let problem =
@@ -218,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_list_says_of_its_items_holds_for_each() {
+        let text =
+            r#"{"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [{"metadata": {"name": "d"}}]}"#;
+        let (found, kind) = (parse(text, "f.json", None).unwrap(), GroupKind::parse("Deployment.apps"));
+        assert_eq!((found[0].kind(), &found[0].object.open()["kind"]), (&kind, &"Deployment".into()));
+    }
+
+    #[test]
     fn what_is_not_an_object_is_named() {
         for (text, problem) in [
             ("a: [", "line 1"),
@@ -225,6 +260,16 @@ mod tests {
             ("kind: X\n", "no apiVersion"),
             ("apiVersion: v1\nkind: Secret\nmetadata: {}\n", "no metadata.name"),
             ("apiVersion: v1\nkind: Secret\nkind: Pod\n", "duplicate"),
+            (
+                "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: 12345}\n",
+                "namespace is read as 12345",
+            ),
+            ("apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: [a]}\n", "labels is read as"),
+            ("apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: b/../c}\n", "part of a path"),
+            (
+                "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}}\n- 1\n",
+                "f.yml:1, item 2",
+            ),
         ] {
             let error = parse(text, "f.yml", None).unwrap_err().to_string();
             assert!(error.starts_with("f.yml") && error.contains(problem), "{error}");

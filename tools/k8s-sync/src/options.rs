@@ -3,16 +3,15 @@
 
 use serde_json::Value;
 
-use crate::manifest::annotation;
+use crate::manifest::{GroupKind, annotation};
 
 const ANNOTATION: &str = "argocd.argoproj.io/sync-options";
 const APPROVED: &str = "argocd.argoproj.io/deletion-approved";
 
 /// What becomes of an object's dependents when it is pruned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
     /// They go first.
-    #[default]
     Foreground,
     /// They go later.
     Background,
@@ -20,7 +19,30 @@ pub enum Propagation {
     Orphan,
 }
 
+/// Kinds that the cluster makes no dependents for. Dependents first would keep such an object for seconds after it was said
+/// to be gone: until the garbage collector has seen that there are none.
+const ALONE: [(&str, &str); 12] = [
+    ("", "ConfigMap"),
+    ("", "LimitRange"),
+    ("", "ResourceQuota"),
+    ("", "Secret"),
+    ("", "ServiceAccount"),
+    ("networking.k8s.io", "Ingress"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("policy", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io", "Role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+];
+
 impl Propagation {
+    /// How objects of a kind are pruned where nobody says how: dependents first, as with Argo CD, where there may be some.
+    pub fn of_kind(kind: &GroupKind) -> Self {
+        let is_alone = ALONE.iter().any(|(group, name)| *group == kind.group && *name == kind.kind);
+        if is_alone { Self::Background } else { Self::Foreground }
+    }
+
     /// As the API names it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,8 +63,8 @@ pub struct SyncOptions {
     pub confirm: bool,
     /// Pruned when everything else is healthy.
     pub prune_last: bool,
-    /// How it is pruned.
-    pub propagation: Propagation,
+    /// How it is pruned, where that is said.
+    pub propagation: Option<Propagation>,
     /// Replaced as a whole instead of applied.
     pub replace: bool,
     /// Deleted and made again where it can't be changed.
@@ -117,12 +139,12 @@ impl SyncOptions {
             "SkipDryRunOnMissingResource" => self.skip_dry_run = on()?,
             "RespectIgnoreDifferences" => self.respect_ignored = on()?,
             "PrunePropagationPolicy" => {
-                self.propagation = match value {
+                self.propagation = Some(match value {
                     "foreground" => Propagation::Foreground,
                     "background" => Propagation::Background,
                     "orphan" => Propagation::Orphan,
                     _ => return Err(unknown()),
-                }
+                });
             }
             _ => return Err(unknown()),
         }
@@ -142,7 +164,7 @@ mod tests {
             json!({"metadata": {"annotations": {ANNOTATION: "Replace=false, Prune=false,PruneLast=true"}}});
         let own = all.of(&object).unwrap();
         assert!(all.replace && !own.replace && own.keep && own.prune_last);
-        assert_eq!(own.propagation, Propagation::Orphan);
+        assert_eq!(own.propagation, Some(Propagation::Orphan));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::conflicts;
 use crate::error::SyncError;
 use crate::ignore::Rule;
 use crate::inventory::{self, Parent};
-use crate::options::SyncOptions;
+use crate::options::{Propagation, SyncOptions};
 use crate::ownership::Purpose;
 use crate::plan::{Leaving, Plan, Wanted};
 use crate::project::Project;
@@ -121,13 +121,19 @@ impl Application {
                 cluster.replace(&wanted.path, &wanted.object.open(), &self.manager()).await?;
             }
         }
-        let applied = match self.put(cluster, &wanted.path, wanted.object.open(), standing, purpose).await {
+        let mut applied = match self.put(cluster, &wanted.path, wanted.object.open(), standing, purpose).await
+        {
             Err(SyncError::Immutable { .. }) if wanted.options.force => {
                 self.remove(cluster, wanted).await?;
                 self.put(cluster, &wanted.path, wanted.object.open(), None, purpose).await?
             }
             applied => applied?,
         };
+        // Somebody has deleted it since it was read, another run for one: what was applied goes with it.
+        if !applied.object["metadata"]["deletionTimestamp"].is_null() {
+            wait::until_gone(cluster, &wanted.path, &wanted.identity, self.patience).await?;
+            applied = self.put(cluster, &wanted.path, wanted.object.open(), None, purpose).await?;
+        }
         let (yielded, applied, mut asked) = (applied.yielded, applied.object, applied.asked);
         wanted.ignored.keep_live(&mut asked, &applied);
         let altered = altered::of(&asked, &applied, &self.manager());
@@ -152,7 +158,8 @@ impl Application {
         }
         let manager = self.manager();
         // An annotation that is wrong has kept it from leaving.
-        let propagation = self.options.of(&leaving.object).unwrap_or(self.options).propagation;
+        let said = self.options.of(&leaving.object).unwrap_or(self.options).propagation;
+        let propagation = said.unwrap_or_else(|| Propagation::of_kind(&leaving.identity.kind));
         let mut object = leaving.object.clone();
         for _ in 0..PRUNE_ATTEMPTS {
             match cluster.delete(&leaving.path, &object, propagation).await {

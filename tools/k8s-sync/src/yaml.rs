@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 /// The most nodes that a document may have with all its aliases written out.
 const MOST_NODES: usize = 2_000_000;
 /// How deep a document may be nested.
-const DEEPEST: usize = 200;
+const DEEPEST: usize = 100;
 
 /// Why a text is no YAML that Kubernetes would read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

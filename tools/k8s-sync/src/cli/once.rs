@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use step::{ExitStatus, Failure, FailureKind, Format, Io};
+use step::{Cleanup, ExitStatus, Failure, FailureKind, Format, Io};
 
 use super::sync::Sync;
 use crate::cluster::{Cluster, Destination, Resources, connect};
@@ -53,6 +53,15 @@ impl Once {
     }
 
     pub(super) async fn wait(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let sync = &self.sync;
+        Sync::refuse(
+            "wait",
+            &[
+                (sync.plan.is_some(), "--plan"),
+                (sync.dry_run, "--dry-run"),
+                (sync.rollback_on_failure, "--rollback-on-failure"),
+            ],
+        )?;
         let mut account = Account::begin(&self.sync.name);
         let done = self.sync.wait_for_all(format, io, &mut account).await;
         self.report(&account, done)
@@ -135,10 +144,20 @@ impl Sync {
         account: &mut Account,
     ) -> Result<ExitStatus, Failure> {
         let targets = self.targets().await?;
+        let mut refused = None;
         for target in &targets {
             target.announce(io);
             let plan = &target.plan;
-            let outlooks = target.application.compare(&target.cluster, plan).await;
+            let outlooks = match target.application.compare(&target.cluster, plan).await {
+                // It is to be seen, whoever has the fields.
+                Err(conflict @ SyncError::Conflict { .. }) if self.plan.is_none() => {
+                    refused = refused.or(Some(target.failed(conflict)));
+                    let mut taking = target.application.clone();
+                    taking.conflicts.take_the_rest();
+                    taking.compare(&target.cluster, plan).await
+                }
+                compared => compared,
+            };
             let outlooks = outlooks.map_err(|error| target.failed(error))?;
             if let Some(file) = &self.plan {
                 self.plan_file(plan, &outlooks, target.commit.clone())?.write(file)?;
@@ -158,6 +177,9 @@ impl Sync {
             for identity in same {
                 account.add(cluster.as_deref().unwrap_or_default(), Change::Unchanged, identity, None);
             }
+        }
+        if let Some(failure) = refused {
+            return Err(failure);
         }
         account.requests = requests(&targets);
         account.synced = !account.tally.changed();
@@ -219,7 +241,9 @@ impl Sync {
         for target in &targets {
             target.announce(io);
             written.push(target);
+            let interrupted = tell_of_an_interruption(io);
             let done = self.write(target, format, io, account).await;
+            interrupted.disarm();
             account.requests = requests(&targets);
             if let Err(failure) = done {
                 let mut failure = placed(target.name(), failure);
@@ -347,6 +371,15 @@ impl Target {
         report::object(&mut io.out, format, cluster.as_deref(), change, identity)?;
         io.out.flush()
     }
+}
+
+/// A signal ends the run at once: what the server was just asked for may be done or not.
+fn tell_of_an_interruption(io: &Io) -> Cleanup {
+    let console = io.console.clone();
+    Cleanup::new(move || {
+        console
+            .warn("interrupted while objects were written: some are, others are not; the next run goes on");
+    })
 }
 
 fn requests(targets: &[Target]) -> u64 {

@@ -76,7 +76,8 @@ pub(super) struct Sync {
     )]
     pub(super) dest_namespace: String,
 
-    /// Delete objects of the application that the source no longer has
+    /// Delete objects of the application that the source no longer has; an object that may have dependents is gone when
+    /// they are, unless `PrunePropagationPolicy` says otherwise
     #[arg(long, visible_alias = "auto-prune", help_heading = "Sync")]
     pub(super) prune: bool,
 
@@ -103,7 +104,8 @@ pub(super) struct Sync {
     #[arg(long, value_name = "FILE", env = "K8S_SYNC_IGNORE_DIFFERENCES", help_heading = "Sync")]
     pub(super) ignore_differences: Option<PathBuf>,
 
-    /// Leave what --ignore-differences names as it is in the cluster, also where the rest of the object is written
+    /// Leave what --ignore-differences names as it is in the cluster, also where the rest of the object is written;
+    /// otherwise it is written with the rest, and another manager's field is a conflict then
     #[arg(long, help_heading = "Sync")]
     pub(super) respect_ignore_differences: bool,
 
@@ -115,7 +117,8 @@ pub(super) struct Sync {
     #[arg(long, value_name = "FILE", help_heading = "Sync")]
     pub(super) plan: Option<PathBuf>,
 
-    /// Give the fields that were changed their values back where the sync fails or an object is not healthy in time
+    /// Give the fields that were changed their values back where the sync fails or an object is not healthy in time; a
+    /// signal ends the run at once and takes nothing back
     #[arg(long, help_heading = "Sync")]
     pub(super) rollback_on_failure: bool,
 
@@ -287,6 +290,16 @@ impl Sync {
         }
         let (commit, manifests) = self.checkout()?.read(reading)?;
         Ok((Some(commit.to_string()), manifests))
+    }
+
+    /// Refuses options of a command line that mean nothing to `command`: each is given or not, and has a name.
+    pub(super) fn refuse(command: &str, options: &[(bool, &str)]) -> Result<(), Failure> {
+        let given: Vec<&str> = options.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
+        if given.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{command} can do nothing with {}", given.join(", "));
+        Err(Failure::message(FailureKind::Usage, message).hint("leave it out; diff and apply take it"))
     }
 
     /// Reads the plan that is to be applied, and takes the source from it where none is given.

@@ -30,7 +30,8 @@ use crate::watch::operator::{Behaviour, Operator};
 #[command(
     mut_arg("name", |name| name.required(false).default_value("").hide_default_value(true)),
     mut_arg("file", |file| file.help("Follow the applications of a file instead: Argo CD's Application objects, \
-        or `applications:` with name, repo and other options of this page in camelCase"))
+        or `applications:` with name, repo, automated (true is `--sync-policy automated`) and most other options of this page \
+        in camelCase"))
 )]
 pub(super) struct Watch {
     #[command(flatten)]
@@ -70,6 +71,12 @@ pub(super) enum Policy {
 
 impl Watch {
     pub(super) async fn run(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let sync = &self.sync;
+        let (plan, rollback) = (sync.plan.is_some(), sync.rollback_on_failure);
+        Sync::refuse(
+            "watch",
+            &[(plan, "--plan"), (sync.dry_run, "--dry-run"), (rollback, "--rollback-on-failure")],
+        )?;
         let followed = self.followed()?;
         for each in &followed {
             each.check()?;

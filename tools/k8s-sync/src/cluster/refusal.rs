@@ -20,6 +20,9 @@ pub struct Conflict {
     pub manager: String,
 }
 
+/// What the API server says of a value that its kind can't have.
+const MISFITS: [&str; 2] = ["failed to create typed patch object", "illegal base64 data"];
+
 /// What a server says in a body; a proxy before it, or the server's own gate, says it in words.
 pub(super) fn status(code: u16, body: &[u8]) -> Status {
     let known: Option<Status> = serde_json::from_slice(body).ok();
@@ -57,7 +60,7 @@ pub(super) fn read(what: &str, status: &Status) -> SyncError {
         }
     }
     // The API server has 500 for an object that does not fit its schema; no retry mends that.
-    let misfit = status.message.contains("failed to create typed patch object");
+    let misfit = MISFITS.iter().any(|words| status.message.contains(words));
     let code = if misfit { 422 } else { status.code };
     let is_secret = what.starts_with("Secret ");
     let message = if is_secret { without_values(&status.message) } else { status.message.clone() };

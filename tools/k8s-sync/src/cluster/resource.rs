@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Cluster, builtin};
+use super::{Cluster, builtin, escape};
 use crate::error::SyncError;
 use crate::manifest::GroupKind;
 
@@ -37,7 +37,7 @@ impl Resource {
     pub fn list(&self, namespace: &str) -> String {
         let root = if self.version.contains('/') { "apis" } else { "api" };
         if self.namespaced && !namespace.is_empty() {
-            format!("/{root}/{}/namespaces/{namespace}/{}", self.version, self.plural)
+            format!("/{root}/{}/namespaces/{}/{}", self.version, escape(namespace), self.plural)
         } else {
             format!("/{root}/{}/{}", self.version, self.plural)
         }
@@ -45,7 +45,7 @@ impl Resource {
 
     /// The path of one object.
     pub fn object(&self, namespace: &str, name: &str) -> String {
-        format!("{}/{name}", self.list(namespace))
+        format!("{}/{}", self.list(namespace), escape(name))
     }
 }
 
@@ -135,5 +135,6 @@ mod tests {
         assert_eq!(resource("v1", true).object("n", "a"), "/api/v1/namespaces/n/things/a");
         assert_eq!(resource("apps/v1", true).list(""), "/apis/apps/v1/things");
         assert_eq!(resource("v1", false).object("n", "a"), "/api/v1/things/a");
+        assert_eq!(resource("v1", false).object("", "a?b=c"), "/api/v1/things/a%3Fb%3Dc");
     }
 }

@@ -32,6 +32,7 @@ pub struct Declared {
     /// Whether it syncs by itself.
     pub automated: Option<bool>,
     /// Whether what Git no longer has is deleted.
+    #[serde(alias = "prune")]
     pub auto_prune: Option<bool>,
     /// Whether what others change is changed back.
     pub self_heal: Option<bool>,

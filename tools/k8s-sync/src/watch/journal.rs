@@ -69,7 +69,11 @@ impl Journal {
     /// Tells of a failure.
     pub fn failure(&self, application: &str, failure: &Failure) {
         if self.format != Format::Json {
-            self.console.failure(failure);
+            let named = Failure::message(failure.kind(), format!("{application}: {failure}"));
+            self.console.failure(&match failure.hint_text() {
+                Some(hint) => named.hint(hint),
+                None => named,
+            });
             return;
         }
         self.line(&json!({
