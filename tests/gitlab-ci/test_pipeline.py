@@ -28,6 +28,13 @@ def example(*words: str) -> str:
     return found
 
 
+def with_inputs(inputs: dict[str, str | int]) -> str:
+    """The include with what a user may add beside it, and with these inputs."""
+    given = "".join(f"      {name}: {value}\n" for name, value in inputs.items())
+    file = "    file: /ci/pipeline.yml\n"
+    return example("tags: [privileged]").replace(file, f"{file}    inputs:\n{given}")
+
+
 class Pipeline(unittest.TestCase):
     """One commit to the default branch."""
 
@@ -150,9 +157,7 @@ class Pipeline(unittest.TestCase):
             "test-command": "python -m pytest --cov=. --cov-report=html:public/html --cov-report=xml --junitxml=junit.xml",
             "coverage-report": "public/html",
         }
-        given = "".join(f"      {name}: {value}\n" for name, value in inputs.items())
-        file = "    file: /ci/pipeline.yml\n"
-        pipeline = example("tags: [privileged]").replace(file, f"{file}    inputs:\n{given}")
+        pipeline = with_inputs(inputs)
         own = self.project.app.folder / "public"
         own.mkdir()
         (own / "favicon.ico").touch()
@@ -171,9 +176,7 @@ class Pipeline(unittest.TestCase):
             "test-command": "python -m pytest -k healthy --cov=app --cov-report=html --cov-report=xml --junitxml=junit.xml",
             "fail-under": 90,
         }
-        given = "".join(f"      {name}: {value}\n" for name, value in inputs.items())
-        file = "    file: /ci/pipeline.yml\n"
-        pipeline = example("tags: [privileged]").replace(file, f"{file}    inputs:\n{given}")
+        pipeline = with_inputs(inputs)
         stopped = self.project.run(pipeline, "test", "gate", "push", "deploy_dev")
         self.assertNotEqual(stopped.status, 0)
         self.assertEqual((stopped.passed(), stopped.failed()), ({"test"}, {"gate"}), stopped.text[-3000:])

@@ -15,7 +15,6 @@ use crate::health;
 use crate::report;
 use crate::source::{Reading, Release, read_files};
 use once::Once;
-use sync::Sync;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,32 +62,13 @@ enum Verb {
     /// Make the cluster as the source says, once, and wait for health
     Apply(Box<Once>),
     /// Wait until the source's objects are healthy
-    #[command(
-        mut_arg("prune", |arg| arg.hide(true)),
-        mut_arg("max_prune", |arg| arg.hide(true)),
-        mut_arg("plan", |arg| arg.hide(true)),
-        mut_arg("dry_run", |arg| arg.hide(true)),
-        mut_arg("rollback_on_failure", |arg| arg.hide(true)),
-        mut_arg("paranoid", |arg| arg.hide(true)),
-        mut_arg("force_conflicts", |arg| arg.hide(true)),
-        mut_arg("yield_conflicts", |arg| arg.hide(true))
-    )]
+    #[command(mut_args(|arg| sync::without(&sync::WRITING, arg)))]
     Wait(Box<Once>),
     /// Follow a branch and keep the cluster as it says
-    #[command(
-        mut_arg("plan", |arg| arg.hide(true)),
-        mut_arg("dry_run", |arg| arg.hide(true)),
-        mut_arg("rollback_on_failure", |arg| arg.hide(true))
-    )]
     Watch(Box<watch::Watch>),
     /// Print the health of objects, without a cluster
     Health(HealthOf),
     /// Print the Argo CD Application that does the same
-    #[command(
-        mut_arg("plan", |arg| arg.hide(true)),
-        mut_arg("dry_run", |arg| arg.hide(true)),
-        mut_arg("rollback_on_failure", |arg| arg.hide(true))
-    )]
     Application(Box<watch::Watch>),
 }
 

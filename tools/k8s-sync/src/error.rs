@@ -247,10 +247,6 @@ impl SyncError {
             | Self::UnusableKeys { .. }
             | Self::NoCredentials { .. }
             | Self::Refused { code: 401 | 403, .. } => FailureKind::Auth,
-            // The server calls a value of the wrong type its own fault (500).
-            Self::Refused { message, .. } if message.contains("failed to create typed patch object") => {
-                FailureKind::Refused
-            }
             Self::Refused { code: 408 | 429 | 500..=599, .. }
             | Self::Unreachable(_)
             | Self::NotHealthy { .. } => FailureKind::Transient,

@@ -161,7 +161,7 @@ pub fn footprint(object: &Value, manager: &str) -> Option<Digest> {
     let entry = entry(object, manager)?;
     let mut fields = String::new();
     write_sorted(&entry["fieldsV1"], &mut fields);
-    Some(Digest::of(&[fields.as_bytes(), entry["time"].as_str().unwrap_or_default().as_bytes()]))
+    Some(Digest::of(&[&fields, &entry["time"].as_str().unwrap_or_default()]))
 }
 
 /// Fields by their names: an answer to an apply has them in another order than a list has.

@@ -38,6 +38,11 @@ impl GroupKind {
         Self { group: group.to_owned(), kind: kind.to_owned() }
     }
 
+    /// Whether it is one of these groups and kinds.
+    pub fn is_among(&self, kinds: &[(&str, &str)]) -> bool {
+        kinds.contains(&(self.group.as_str(), self.kind.as_str()))
+    }
+
     /// The group and kind of an object, from its apiVersion and kind.
     pub fn of(object: &Value) -> Self {
         let version = object["apiVersion"].as_str().unwrap_or_default();
@@ -201,25 +206,10 @@ fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Syn
         });
     }
     let metadata = &object["metadata"];
+    if let Some(problem) = misfit(metadata) {
+        return Err(wrong(&problem));
+    }
     let name = &metadata["name"];
-    for field in ["name", "namespace"] {
-        let value = &metadata[field];
-        if !value.is_null() && !value.is_string() {
-            let problem = format!("metadata.{field} is read as {value}, not as a text: put it in quotes");
-            return Err(wrong(&problem));
-        }
-        // What no part of a path in the API can be (apimachinery's `IsValidPathSegmentName`).
-        let text = value.as_str().unwrap_or_default();
-        if [".", ".."].contains(&text) || text.contains(['/', '%']) {
-            return Err(wrong(&format!("metadata.{field} can't be `{text}`: it is part of a path")));
-        }
-    }
-    for field in ["labels", "annotations"] {
-        let value = &metadata[field];
-        if !value.is_null() && !value.is_object() {
-            return Err(wrong(&format!("metadata.{field} is read as {value}, not as a mapping")));
-        }
-    }
     let generated = is_text(&metadata["generateName"]);
     let may_be_generated = generated && hook::is_hook(object);
     if !is_text(name) && !may_be_generated {
@@ -229,6 +219,24 @@ fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Syn
     }
     into.push(Manifest::new(object, place));
     Ok(())
+}
+
+/// What is wrong with the metadata, told before labels are put over labels and a name becomes part of a path.
+fn misfit(metadata: &Value) -> Option<String> {
+    for field in ["name", "namespace"] {
+        let value = &metadata[field];
+        if !value.is_null() && !value.is_string() {
+            return Some(format!("metadata.{field} is read as {value}, not as a text: put it in quotes"));
+        }
+        // What no part of a path in the API can be (apimachinery's `IsValidPathSegmentName`).
+        let text = value.as_str().unwrap_or_default();
+        if [".", ".."].contains(&text) || text.contains(['/', '%']) {
+            return Some(format!("metadata.{field} can't be `{text}`: it is part of a path"));
+        }
+    }
+    let wrong = |field: &&str| !metadata[*field].is_null() && !metadata[*field].is_object();
+    let field = ["labels", "annotations"].into_iter().find(wrong)?;
+    Some(format!("metadata.{field} is read as {}, not as a mapping", metadata[field]))
 }
 
 #[cfg(test)]

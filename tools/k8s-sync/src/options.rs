@@ -39,8 +39,7 @@ const ALONE: [(&str, &str); 12] = [
 impl Propagation {
     /// How objects of a kind are pruned where nobody says how: dependents first, as with Argo CD, where there may be some.
     pub fn of_kind(kind: &GroupKind) -> Self {
-        let is_alone = ALONE.iter().any(|(group, name)| *group == kind.group && *name == kind.kind);
-        if is_alone { Self::Background } else { Self::Foreground }
+        if kind.is_among(&ALONE) { Self::Background } else { Self::Foreground }
     }
 
     /// As the API names it.

@@ -61,9 +61,7 @@ struct Entry {
 impl PlanFile {
     /// A plan as it is now.
     pub fn of(application: &Application, plan: &Plan, outlooks: &[Outlook], source: Source) -> Self {
-        let live = |object: &serde_json::Value| {
-            Digest::of(&[diff::quiet(object).to_string().as_bytes()]).to_string()
-        };
+        let live = |object: &serde_json::Value| Digest::of(&[&diff::quiet(object).to_string()]).to_string();
         let kept = plan.wanted.iter().zip(outlooks).map(|(wanted, outlook)| Entry {
             object: wanted.identity.to_string(),
             change: outlook.change.word().to_owned(),
@@ -86,7 +84,7 @@ impl PlanFile {
             object: own.identity.to_string(),
             change: own.change.word().to_owned(),
             live: None,
-            wanted: Some(Digest::of(&[own.object.to_string().as_bytes()]).to_string()),
+            wanted: Some(Digest::of(&[&own.object.to_string()]).to_string()),
         });
         Self {
             schema: SCHEMA.to_owned(),

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use crate::inventory::base64_url;
 use crate::plan::Wanted;
 
 /// The parent is an object of at most 1.5 MB; more proofs than these are not kept, and their objects applied again.
@@ -26,9 +27,10 @@ pub struct Digest([u8; 16]);
 
 impl Digest {
     /// The digest of several texts.
-    pub fn of(parts: &[&[u8]]) -> Self {
+    pub fn of(parts: &[&dyn AsRef<[u8]>]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
+            let part = part.as_ref();
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -44,7 +46,7 @@ impl Digest {
 impl fmt::Display for Digest {
     /// In base64url.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+        f.write_str(&base64_url(&self.0))
     }
 }
 
@@ -82,7 +84,7 @@ impl FromIterator<Digest> for Proofs {
 
 /// The proof that an object with this uid and footprint is as wanted.
 pub fn of(wanted: &Wanted, uid: &str, footprint: Digest) -> Digest {
-    Digest::of(&[wanted.identity.to_string().as_bytes(), &wanted.digest.0, uid.as_bytes(), &footprint.0])
+    Digest::of(&[&wanted.identity.to_string(), &wanted.digest.0, &uid, &footprint.0])
 }
 
 #[cfg(test)]
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn whatever_moves_breaks_the_proof() {
-        let digest = |text: &str| Digest::of(&[text.as_bytes()]);
+        let digest = |text: &str| Digest::of(&[&text]);
         let wanted = |text: &str| Wanted { digest: digest(text), ..Wanted::default() };
         let mut proofs = Proofs::default();
         proofs.insert(of(&wanted("object"), "uid", digest("fields and time")));

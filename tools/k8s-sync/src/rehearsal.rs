@@ -57,7 +57,7 @@ impl Application {
     pub async fn validate(&self, cluster: &Cluster, plan: &Plan) -> Result<(), SyncError> {
         let mut shapes: HashMap<Digest, usize> = HashMap::new();
         let mut speaks = |wanted: &Wanted| {
-            let alike = shapes.entry(Digest::of(&[shape(wanted).as_bytes()])).or_default();
+            let alike = shapes.entry(Digest::of(&[&shape(wanted)])).or_default();
             *alike += 1;
             *alike <= SPOKESMEN
         };

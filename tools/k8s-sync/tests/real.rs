@@ -91,6 +91,12 @@ impl Application {
             .collect()
     }
 
+    /// Somebody else changes an object.
+    fn patch_as(&self, manager: &str, object: &str, patch: &str) {
+        let words = ["patch", object, "--type=merge", "-p", patch, "--field-manager", manager];
+        self.kubectl(&[&["-n", &self.namespace], &words[..]].concat());
+    }
+
     fn value(&self, name: &str) -> String {
         self.kubectl(&["-n", &self.namespace, "get", "configmap", name, "-o", "jsonpath={.data.value}"])
     }
@@ -177,19 +183,7 @@ fn that_nothing_changed_is_proved_by_metadata() {
     assert!(careful["unchanged"] == 21 && careful["requests"].as_u64() >= Some(24), "{careful}");
 
     // Whatever others do to our fields is seen, and what is not ours is not.
-    let patch = |what: &str, patch: &str, by: &str| {
-        app.kubectl(&[
-            "-n",
-            &app.namespace,
-            "patch",
-            what,
-            "--type=merge",
-            "-p",
-            patch,
-            "--field-manager",
-            by,
-        ])
-    };
+    let patch = |what: &str, patch: &str, by: &str| app.patch_as(by, what, patch);
     patch("configmap/a-0", r#"{"metadata": {"annotations": {"theirs": "1"}}}"#, "them");
     assert_eq!(summary(&["--timeout", "0"])["requests"], 3);
     patch("configmap/a-1", r#"{"data": {"value": "drift"}}"#, "them");
@@ -447,17 +441,7 @@ fn a_field_of_somebody_elses_is_named_and_left() {
     app.config_map("a", "1");
     app.done("apply", &[]);
     let patch = r#"{"data": {"value": "theirs"}}"#;
-    app.kubectl(&[
-        "-n",
-        &app.namespace,
-        "patch",
-        "configmap",
-        "a",
-        "--type=merge",
-        "-p",
-        patch,
-        "--field-manager=them",
-    ]);
+    app.patch_as("them", "configmap/a", patch);
     let said = app.refused(2, "apply", &[]);
     assert!(
         said.contains("them") && said.contains("data.value") && said.contains("--force-conflicts"),
@@ -477,17 +461,7 @@ fn a_field_of_somebody_elses_can_be_yielded() {
     app.manifest("a", &data("1", "1").replace("/x", "_x"));
     app.done("apply", &[]);
     let theirs = r#"{"data": {"value": "theirs"}}"#;
-    app.kubectl(&[
-        "-n",
-        &app.namespace,
-        "patch",
-        "configmap",
-        "a",
-        "--type=merge",
-        "-p",
-        theirs,
-        "--field-manager=them",
-    ]);
+    app.patch_as("them", "configmap/a", theirs);
     app.manifest("a", &data("2", "2").replace("/x", "_x"));
     app.done("apply", &["--yield-conflicts"]);
     assert_eq!(app.value("a"), "theirs");
@@ -548,17 +522,7 @@ fn ignored_differences_are_neither_seen_nor_made() {
     map("1", "1");
     app.done("apply", &[]);
     let theirs = r#"{"data": {"value": "theirs"}}"#;
-    app.kubectl(&[
-        "-n",
-        &app.namespace,
-        "patch",
-        "configmap",
-        "a",
-        "--type=merge",
-        "-p",
-        theirs,
-        "--field-manager=them",
-    ]);
+    app.patch_as("them", "configmap/a", theirs);
     let unchanged = [format!("unchanged ConfigMap {}/a", app.namespace)];
     let rules = app.home.path().join("rules.yml");
     for rule in [

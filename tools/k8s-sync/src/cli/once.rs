@@ -53,15 +53,7 @@ impl Once {
     }
 
     pub(super) async fn wait(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let sync = &self.sync;
-        Sync::refuse(
-            "wait",
-            &[
-                (sync.plan.is_some(), "--plan"),
-                (sync.dry_run, "--dry-run"),
-                (sync.rollback_on_failure, "--rollback-on-failure"),
-            ],
-        )?;
+        self.sync.refuse_what_is_of_one_run("wait")?;
         let mut account = Account::begin(&self.sync.name);
         let done = self.sync.wait_for_all(format, io, &mut account).await;
         self.report(&account, done)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args};
 use git_remote::{RemoteOptions, RemoteUrl};
 use step::{Failure, FailureKind, ResultExt as _, environment};
 
@@ -24,6 +24,26 @@ use crate::sync::Application;
 
 /// How long a wave or a hook may take where health is not waited for.
 const WAVE_SECONDS: u64 = 300;
+
+/// Options that mean something to a single run alone.
+pub(super) const OF_ONE_RUN: [&str; 3] = ["plan", "dry_run", "rollback_on_failure"];
+/// Options that mean something only where objects are written, or would be.
+pub(super) const WRITING: [&str; 8] = [
+    "prune",
+    "max_prune",
+    "plan",
+    "dry_run",
+    "rollback_on_failure",
+    "paranoid",
+    "force_conflicts",
+    "yield_conflicts",
+];
+
+/// Leaves options out of a command's page that mean nothing to it.
+pub(super) fn without(options: &[&str], arg: Arg) -> Arg {
+    let hidden = options.contains(&arg.get_id().as_str());
+    if hidden { arg.hide(true) } else { arg }
+}
 
 /// An application, and how it is synced.
 #[derive(Debug, Clone, Args)]
@@ -292,8 +312,13 @@ impl Sync {
         Ok((Some(commit.to_string()), manifests))
     }
 
-    /// Refuses options of a command line that mean nothing to `command`: each is given or not, and has a name.
-    pub(super) fn refuse(command: &str, options: &[(bool, &str)]) -> Result<(), Failure> {
+    /// Refuses what means something to a single run alone that writes, or would.
+    pub(super) fn refuse_what_is_of_one_run(&self, command: &str) -> Result<(), Failure> {
+        let options = [
+            (self.plan.is_some(), "--plan"),
+            (self.dry_run, "--dry-run"),
+            (self.rollback_on_failure, "--rollback-on-failure"),
+        ];
         let given: Vec<&str> = options.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
         if given.is_empty() {
             return Ok(());

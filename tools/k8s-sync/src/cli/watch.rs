@@ -14,7 +14,7 @@ use step::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::Sync;
+use super::sync::{self, Sync};
 use crate::cluster::{Cluster, Destination, connect};
 use crate::source::Checkout;
 use crate::watch::Calls;
@@ -28,6 +28,7 @@ use crate::watch::operator::{Behaviour, Operator};
 /// What the operator takes besides.
 #[derive(Debug, Clone, Args)]
 #[command(
+    mut_args(|arg| sync::without(&sync::OF_ONE_RUN, arg)),
     mut_arg("name", |name| name.required(false).default_value("").hide_default_value(true)),
     mut_arg("file", |file| file.help("Follow the applications of a file instead: Argo CD's Application objects, \
         or `applications:` with name, repo, automated (true is `--sync-policy automated`) and most other options of this page \
@@ -71,12 +72,7 @@ pub(super) enum Policy {
 
 impl Watch {
     pub(super) async fn run(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let sync = &self.sync;
-        let (plan, rollback) = (sync.plan.is_some(), sync.rollback_on_failure);
-        Sync::refuse(
-            "watch",
-            &[(plan, "--plan"), (sync.dry_run, "--dry-run"), (rollback, "--rollback-on-failure")],
-        )?;
+        self.sync.refuse_what_is_of_one_run("watch")?;
         let followed = self.followed()?;
         for each in &followed {
             each.check()?;

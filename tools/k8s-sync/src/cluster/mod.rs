@@ -14,6 +14,7 @@ pub use lists::{Listed, Shape};
 pub use refusal::Conflict;
 pub use resource::{Resource, Resources};
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -360,13 +361,13 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 
 /// A query parameter's value, or a part of a path.
 pub(crate) fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || b"-._~".contains(&c) {
-                char::from(c).to_string()
-            } else {
-                format!("%{c:02X}")
-            }
-        })
-        .collect()
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.bytes() {
+        if c.is_ascii_alphanumeric() || b"-._~".contains(&c) {
+            escaped.push(char::from(c));
+        } else {
+            let _ = write!(escaped, "%{c:02X}");
+        }
+    }
+    escaped
 }

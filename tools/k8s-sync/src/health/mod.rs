@@ -261,7 +261,7 @@ pub fn recovers(kind: &GroupKind) -> bool {
 
 /// Whether objects of a kind can be there without being healthy; the others need not be waited for.
 pub fn can_be_lacking(kind: &GroupKind) -> bool {
-    !INERT.iter().any(|(group, name)| *group == kind.group && *name == kind.kind)
+    !kind.is_among(&INERT)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Application {
             let mut object = self.settle(object, &manifest, namespaced);
             let mut digest = Digest::default();
             if hook {
-                digest = Digest::of(&[format!("{:?}", turn.phase).as_bytes(), object.to_string().as_bytes()]);
+                digest = Digest::of(&[&format!("{:?}", turn.phase), &object.to_string()]);
                 hook::name(&mut object, turn.phase);
                 inventory::label(&mut object, hook::HOOK_OF, id);
             } else {

@@ -142,10 +142,7 @@ impl Application {
             }
             let standing = live.get(&wanted.identity);
             wanted.yielded = leave_to_controllers(wanted, standing);
-            wanted.digest = Digest::of(&[
-                wanted.object.to_string().as_bytes(),
-                format!("{:?}", wanted.ignored).as_bytes(),
-            ]);
+            wanted.digest = Digest::of(&[&wanted.object.to_string(), &format!("{:?}", wanted.ignored)]);
             let Some(standing) = standing else { continue };
             wanted.proven = !self.paranoid
                 && !standing.is_leaving()

@@ -60,15 +60,7 @@ fn a_difference_is_shown_whoever_has_the_field() {
         app.config_map(name, "1");
     }
     app.done("apply", &[]);
-    app.kubectl(&[
-        "-n",
-        &app.namespace,
-        "patch",
-        "configmap",
-        "a",
-        "--patch",
-        r#"{"data": {"value": "theirs"}}"#,
-    ]);
+    app.patch_as("kubectl-patch", "configmap/a", r#"{"data": {"value": "theirs"}}"#);
     app.config_map("b", "2");
     let output = app.run("diff", &[]);
     let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -181,8 +173,7 @@ fn whose_fields_are_taken_is_said_by_manager_and_by_field() {
     app.done("apply", &[]);
     let theirs = |field: &str, by: &str| {
         let patch = format!("{{\"data\": {{\"{field}\": \"theirs\"}}}}");
-        let words = ["patch", "configmap", "a", "--type=merge", "-p", &patch, "--field-manager", by];
-        app.kubectl(&[&["-n", &app.namespace], &words[..]].concat());
+        app.patch_as(by, "configmap/a", &patch);
     };
     theirs("value", "one");
     theirs("other", "two");
