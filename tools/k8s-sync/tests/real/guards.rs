@@ -54,24 +54,6 @@ fn a_project_is_not_left() {
 }
 
 #[test]
-fn a_difference_is_shown_whoever_has_the_field() {
-    let app = Application::new();
-    for name in ["a", "b"] {
-        app.config_map(name, "1");
-    }
-    app.done("apply", &[]);
-    app.patch_as("kubectl-patch", "configmap/a", r#"{"data": {"value": "theirs"}}"#);
-    app.config_map("b", "2");
-    let output = app.run("diff", &[]);
-    let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(
-        shown.contains("theirs") && shown.contains("+  value: '2'") && said.contains("kubectl-patch"),
-        "{shown}{said}"
-    );
-}
-
-#[test]
 fn an_option_that_means_nothing_is_refused() {
     let app = Application::new();
     app.config_map("a", "1");
