@@ -14,7 +14,7 @@ use step::{
 };
 
 use crate::archive::Folder;
-use crate::compress::DEFAULT_LEVEL;
+use crate::compress::Level;
 use crate::credentials::{Credentials, Sources};
 use crate::engine::{Engine, Settings};
 use crate::error::PushError;
@@ -131,9 +131,9 @@ pub struct Cli {
     )]
     learn_from: Vec<String>,
 
-    /// How well layers are compressed, 1 to 12
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = clap::value_parser!(u8).range(1..=12), env = "IMGPUSH_COMPRESSION_LEVEL", help_heading = "Layers")]
-    compression_level: u8,
+    /// How well layers are compressed, 1 to 12. Default: text at 5, all else at 2, which comes to docker's size
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=12), env = "IMGPUSH_COMPRESSION_LEVEL", help_heading = "Layers")]
+    compression_level: Option<u8>,
 
     /// Threads that compress; the bytes are the same with any number. Default: one a core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), env = "IMGPUSH_THREADS", help_heading = "Layers")]
@@ -156,7 +156,10 @@ impl Program for Cli {
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let images = self.images()?;
-        let runtime = tokio::runtime::Runtime::new().or_fail(FailureKind::Internal)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .or_fail(FailureKind::Internal)?;
         let mut there = Vec::with_capacity(images.len());
         let result = runtime.block_on(self.push_all(&images, &mut there, io));
         // What was pushed before something failed is pushed all the same, and is told.
@@ -266,7 +269,7 @@ impl Cli {
             no_clobber: self.no_clobber,
             dry_run: self.dry_run,
             way: self.engine,
-            level: self.compression_level,
+            level: self.compression_level.map_or(Level::ByContent, Level::Fixed),
             threads: self.threads.map_or_else(cores, usize::from),
             also: self.also.clone(),
             learn_from: learn_from.iter().filter_map(names).collect(),

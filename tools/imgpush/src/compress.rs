@@ -15,8 +15,20 @@ use crate::error::PushError;
 /// Bytes of a layer in one gzip member.
 pub const BLOCK: usize = 1 << 20;
 
-/// The size that docker's own level 6 reaches, in a quarter of its time.
-pub const DEFAULT_LEVEL: u8 = 3;
+/// How well layers are compressed, in libdeflate's levels of 1 to 12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Each block as its content deserves, to about the size of docker's own level 6 in a quarter of its time.
+    ByContent,
+    /// All blocks at one level.
+    Fixed(u8),
+}
+
+/// Text has repetitions that only a lazy search finds: level 2 leaves it 3 to 9 % larger than docker's level 6 does, this one
+/// 0 to 2 %, in a third more time.
+const TEXT: u8 = 5;
+/// Machine code has few: this level is 1 % above docker's size, and level 3 takes a tenth more time for that.
+const OTHER: u8 = 2;
 
 /// Blocks whose bytes were used, to be filled again: memory that the system must map anew for each costs as much time as a
 /// good part of the work.
@@ -34,9 +46,10 @@ impl Blocks {
 
     /// Gives back one that nobody else uses.
     fn give(&self, block: Bytes) {
-        let Ok(block) = block.try_into_mut() else { return };
-        let mut block = Vec::from(block);
+        let Ok(mut block) = block.try_into_mut() else { return };
+        // Before it is a vector again, as its content would be moved for that.
         block.clear();
+        let block = Vec::from(block);
         let mut idle = lock(&self.0);
         if idle.len() < IDLE_BLOCKS && block.capacity() >= BLOCK {
             idle.push(block);
@@ -51,7 +64,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How well layers are compressed, and on how many threads.
 pub struct Compression {
-    level: u8,
+    level: Level,
     threads: usize,
     idle: Mutex<Vec<Workspace>>,
     blocks: Arc<Blocks>,
@@ -59,13 +72,14 @@ pub struct Compression {
 
 /// What one thread needs to compress a block, used again for the same reason.
 struct Workspace {
-    compressor: Compressor,
+    text: Compressor,
+    other: Compressor,
     member: Vec<u8>,
 }
 
 impl Compression {
-    /// At a level of 1 to 12, on at least one thread.
-    pub fn new(level: u8, threads: usize) -> Self {
+    /// On at least one thread.
+    pub fn new(level: Level, threads: usize) -> Self {
         Self { level, threads, idle: Mutex::default(), blocks: Arc::default() }
     }
 
@@ -111,20 +125,63 @@ impl Compression {
 }
 
 impl Workspace {
-    fn new(level: u8) -> Result<Self, PushError> {
-        let level = CompressionLvl::new(i32::from(level))
-            .map_err(|error| PushError::Compression(format!("{error:?}")))?;
-        let mut compressor = Compressor::new(level);
-        let member = vec![0; compressor.gzip_compress_bound(BLOCK)];
-        Ok(Self { compressor, member })
+    fn new(level: Level) -> Result<Self, PushError> {
+        let (text, other) = match level {
+            Level::ByContent => (TEXT, OTHER),
+            Level::Fixed(level) => (level, level),
+        };
+        let mut other = compressor(other)?;
+        let member = vec![0; other.gzip_compress_bound(BLOCK)];
+        Ok(Self { text: compressor(text)?, other, member })
     }
 
     fn compress(&mut self, block: &[u8]) -> Result<Bytes, PushError> {
-        let size = self
-            .compressor
+        let compressor = if is_text(block) { &mut self.text } else { &mut self.other };
+        let size = compressor
             .gzip_compress(block, &mut self.member)
             .map_err(|error| PushError::Compression(error.to_string()))?;
         // What waits to be sent takes no more memory than it needs.
         Ok(Bytes::copy_from_slice(&self.member[..size]))
+    }
+}
+
+fn compressor(level: u8) -> Result<Compressor, PushError> {
+    let level = CompressionLvl::new(i32::from(level))
+        .map_err(|error| PushError::Compression(format!("{error:?}")))?;
+    Ok(Compressor::new(level))
+}
+
+/// Every so many bytes one is looked at to tell text.
+const SAMPLE: usize = 61;
+
+/// Whether hardly a byte is beyond ASCII: one in twelve may be, for names and compiled code between the text.
+fn is_text(block: &[u8]) -> bool {
+    let sample = block.iter().step_by(SAMPLE);
+    let size = sample.len();
+    sample.filter(|byte| !byte.is_ascii()).count() * 12 < size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_compressed_better_than_programs() {
+        let at = |level, block: &[u8]| Workspace::new(level).unwrap().compress(block).unwrap();
+        let words = |separator: u8| -> Vec<u8> {
+            let numbers = (0_u32..20_000).flat_map(|number| {
+                let mut word = number.wrapping_mul(2_654_435_761).to_string().into_bytes();
+                word.push(separator);
+                word
+            });
+            numbers.collect()
+        };
+        let text = words(b' ');
+        // A byte beyond ASCII for each eleven at most.
+        let program = words(0xc3);
+        assert_eq!(at(Level::ByContent, &text), at(Level::Fixed(TEXT), &text));
+        assert_eq!(at(Level::ByContent, &program), at(Level::Fixed(OTHER), &program));
+        assert_ne!(at(Level::Fixed(TEXT), &text), at(Level::Fixed(OTHER), &text));
+        assert_ne!(at(Level::Fixed(TEXT), &program), at(Level::Fixed(OTHER), &program));
     }
 }

@@ -10,8 +10,8 @@ use image_reference::ImageReference;
 use serde_json::json;
 
 use crate::archive::{
-    AT_ONCE, Arriving, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest,
-    graph, of_image, open, root, saved, short, unpack,
+    AT_ONCE, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest, graph,
+    of_image, open, root, saved, short, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
 use crate::error::PushError;
@@ -52,21 +52,8 @@ pub async fn from_engine(
     let expected =
         Expected { by_path: expected_paths(&local.diff_ids), otherwise: local.diff_ids.last().cloned() };
     let name = format!("the engine's export of {reference}");
-    let mut pieces = Box::pin(engine.export(&reference));
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    let progress = work.progress.clone();
-    tokio::spawn(async move {
-        // The engine writes all of it to its disk before the first byte.
-        let mut next = progress.while_waiting("the engine prepares its export", pieces.next()).await;
-        while let Some(piece) = next {
-            let failed = piece.is_err();
-            if sender.send(piece).await.is_err() || failed {
-                break;
-            }
-            next = pieces.next().await;
-        }
-    });
-    let entries = Entry::read(Arriving::new(receiver), name.clone(), work.compression.blocks())?;
+    let entries =
+        Entry::read(engine.export(&reference, &work.progress), name.clone(), work.compression.blocks())?;
     let unpacked = unpack(entries, &expected, work).await?;
     finish_saved(unpacked, image, tag, &name, work).await
 }

@@ -6,7 +6,7 @@ use image_reference::ImageReference;
 use step::Console;
 
 use crate::archive::Work;
-use crate::compress::Compression;
+use crate::compress::{Compression, Level};
 use crate::direct::{self, Ready};
 use crate::error::PushError;
 use crate::layers::{Image, Known};
@@ -26,7 +26,7 @@ pub struct Options {
     /// Who sends an engine's image.
     pub way: Way,
     /// How well layers are compressed.
-    pub level: u8,
+    pub level: Level,
     /// On how many threads.
     pub threads: usize,
     /// Further tags.

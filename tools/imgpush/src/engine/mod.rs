@@ -2,6 +2,7 @@
 
 mod description;
 mod endpoint;
+mod export;
 mod legacy_ids;
 mod ssh;
 
@@ -12,8 +13,7 @@ use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::PushImageOptionsBuilder;
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{StreamExt as _, stream};
 use image_reference::ImageReference;
 use step::Console;
 
@@ -24,6 +24,7 @@ use crate::registry::{TRIES, pause};
 
 pub use description::Description;
 pub use endpoint::Settings;
+pub use export::Export;
 
 /// A connection to the engine.
 pub struct Engine {
@@ -122,10 +123,11 @@ impl Engine {
     }
 
     /// The image as `docker save` writes it.
-    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, PushError>> + Send + use<> {
+    pub fn export(&self, reference: &str, progress: &Progress) -> Export {
         let docker = self.docker.clone();
         let (reference, named) = (reference.to_owned(), reference.to_owned());
-        futures_util::stream::once(async move { docker.export_image(&reference).boxed() }).flatten().map(
+        // Asked for by the thread that reads it.
+        let pieces = stream::once(async move { docker.export_image(&reference).boxed() }).flatten().map(
             move |bytes| {
                 bytes.map_err(|error| match error {
                     EngineError::DockerResponseServerError { message, .. } => {
@@ -134,7 +136,8 @@ impl Engine {
                     error => no_engine(&error),
                 })
             },
-        )
+        );
+        Export::new(pieces, progress.clone())
     }
 
     /// Lets the engine push, unless what it is sending is too much.
