@@ -85,8 +85,12 @@ pub enum SyncError {
     #[error("{0} is not there; nothing is applied and nothing is pruned")]
     MissingSource(String),
     /// Too much would be pruned.
-    #[error("{pruned} of {owned} objects would be pruned, more than the {allowed} % that are allowed")]
+    #[error(
+        "{pruned} of {owned} objects would be pruned, more than the {allowed} % that are allowed: {objects}"
+    )]
     TooMuchPruned {
+        /// The first of those that would go.
+        objects: String,
         /// How many would go.
         pruned: usize,
         /// How many there are.

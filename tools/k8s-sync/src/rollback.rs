@@ -86,9 +86,11 @@ impl Application {
             if standing.set() != Some(&self.parent().id()) || standing.footprint.is_none() {
                 return Ok(None);
             }
-            match cluster.delete(&entry.path, &standing.object.open(), Propagation::Foreground).await {
+            let identity = standing.identity();
+            let propagation = Propagation::of_kind(&identity.kind);
+            match cluster.delete(&entry.path, &standing.object.open(), propagation).await {
                 Err(SyncError::Refused { code: 409, .. }) => {}
-                deleted => return deleted.map(|()| Some(standing.identity())),
+                deleted => return deleted.map(|()| Some(identity)),
             }
         }
         Err(SyncError::Unreachable(format!("{} changes too fast to be deleted", entry.path)))

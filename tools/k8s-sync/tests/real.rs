@@ -6,7 +6,7 @@ mod faults;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -81,11 +81,9 @@ impl Application {
     }
 
     /// The names of the namespace's ConfigMaps, but for those that Kubernetes and k8s-sync keep.
-    /// The names of those that are not being deleted.
     fn config_maps(&self) -> Vec<String> {
-        // What is deleted may still wait for the garbage collector.
-        let there = "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}";
-        let names = self.kubectl(&["-n", &self.namespace, "get", "configmaps", "-o", there]);
+        let names = "jsonpath={.items[*].metadata.name}";
+        let names = self.kubectl(&["-n", &self.namespace, "get", "configmaps", "-o", names]);
         names
             .split_whitespace()
             .filter(|name| !["k8s-sync.app", "kube-root-ca.crt"].contains(name))
@@ -103,15 +101,20 @@ impl Application {
         self.kubectl(&["-n", &self.namespace, "get", "configmap", name, "-o", "jsonpath={.data.value}"])
     }
 
-    fn run(&self, verb: &str, words: &[&str]) -> Output {
-        let mut command = self.home.tool("k8s-sync");
+    fn command(&self, verb: &str, words: &[&str]) -> Command {
+        let mut command = self.home.spawnable("k8s-sync");
         command.env("KUBECONFIG", &cluster()["KUBECONFIG"]).args([
             verb,
             "app",
             "--dest-namespace",
             &self.namespace,
         ]);
-        command.arg("-f").arg(self.folder()).args(words).output().unwrap()
+        command.arg("-f").arg(self.folder()).args(words);
+        command
+    }
+
+    fn run(&self, verb: &str, words: &[&str]) -> Output {
+        self.command(verb, words).output().unwrap()
     }
 
     /// The records of a run that went well.
@@ -255,7 +258,11 @@ fn a_source_that_lost_its_manifests_prunes_nothing() {
     for name in ["a", "b", "c"] {
         app.remove(name);
     }
-    assert!(app.refused(2, "apply", &["--prune"]).contains("3 of 4 objects would be pruned"));
+    let refusal = app.refused(2, "apply", &["--prune"]);
+    assert!(refusal.contains("3 of 4 objects would be pruned"), "{refusal}");
+    for name in ["a", "b", "c"] {
+        assert!(refusal.contains(&format!("ConfigMap {}/{name}", app.namespace)), "{refusal}");
+    }
     app.remove("d");
     assert!(app.refused(2, "apply", &["--prune"]).contains("no manifest"));
     std::fs::write(app.folder().join("a.yml"), "a: [").unwrap();

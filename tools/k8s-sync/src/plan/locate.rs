@@ -1,6 +1,6 @@
 //! Where each manifest's object is in the API, and the namespace that the application has for its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ impl Application {
         kinds: &mut HashMap<GroupKind, Resource>,
     ) -> Result<Vec<Wanted>, SyncError> {
         let mut wanted: Vec<Wanted> = Vec::with_capacity(manifests.len());
-        let mut seen = HashSet::with_capacity(manifests.len());
+        let mut seen = HashMap::with_capacity(manifests.len());
         let defined: HashMap<GroupKind, Value> = manifests
             .iter()
             .filter_map(|manifest| Some((manifest.defines()?, manifest.object.open())))
@@ -67,8 +67,9 @@ impl Application {
                 let namespaced = resource.as_ref().map(|resource| resource.namespaced);
                 project.check(&identity, namespaced, cluster.names())?;
             }
-            if !seen.insert((identity.clone(), hook.then_some(turn.phase))) {
-                return Err(wrong(format!("{identity} is in the source twice")));
+            let which = (identity.clone(), hook.then_some(turn.phase));
+            if let Some(first) = seen.insert(which, manifest.place.clone()) {
+                return Err(wrong(format!("{identity} is in the source twice, in {first} too")));
             }
             let path = resource.as_ref().map(|resource| resource.object(&identity.namespace, &identity.name));
             kinds.extend(resource.map(|resource| (kind.clone(), resource)));

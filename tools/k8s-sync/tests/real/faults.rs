@@ -82,16 +82,10 @@ impl ControlPlane {
         let count = if fewer { OBJECTS - OBJECTS / 10 } else { OBJECTS };
         assert_eq!((&again["unchanged"], &again["requests"]), (&count.into(), &2.into()), "{again}");
         let values = "jsonpath={range .items[*]}{.metadata.name} {.data.value}{'\\n'}{end}";
-        let items_of = |found: &str| found.lines().filter(|line| line.starts_with("item-")).count();
-        let mut found = self.kubectl(&["-n", "app", "get", "configmaps", "-o", values]);
-        // What is pruned goes when the garbage collector has looked for its dependents.
-        let end = Instant::now() + Duration::from_mins(1);
-        while items_of(&found) != count && Instant::now() < end {
-            found = self.kubectl(&["-n", "app", "get", "configmaps", "-o", values]);
-        }
-        assert_eq!(items_of(&found), count);
-        let mut items = found.lines().filter(|line| line.starts_with("item-"));
-        assert!(items.all(|line| line.ends_with(&format!(" {value}"))), "{found}");
+        let found = self.kubectl(&["-n", "app", "get", "configmaps", "-o", values]);
+        let items: Vec<&str> = found.lines().filter(|line| line.starts_with("item-")).collect();
+        assert_eq!(items.len(), count);
+        assert!(items.iter().all(|line| line.ends_with(&format!(" {value}"))), "{found}");
         assert!(found.contains("foreign theirs"), "{found}");
     }
 
@@ -99,6 +93,16 @@ impl ControlPlane {
         let pid = std::fs::read_to_string(self.state.path().join("control-plane/apiserver.pid")).unwrap();
         let pid = pid.split_whitespace().next().unwrap();
         assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+        // A process that is killed may take a moment to end; until then it would be taken for one that is up.
+        let end = Instant::now() + Duration::from_secs(10);
+        let is_there = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))
+        };
+        while is_there() {
+            assert!(Instant::now() < end, "the API server does not end");
+            std::thread::yield_now();
+        }
     }
 }
 

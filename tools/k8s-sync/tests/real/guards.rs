@@ -1,8 +1,16 @@
 //! What keeps a run from doing too much, and what it tells of it.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+
 use crate::{Application, cluster};
 
 const ALL_KINDS: &str = "clusterResourceWhitelist: [{group: '*', kind: '*'}]";
+
+/// It holds a run up between what it reads and what it writes, until it has an address.
+const GATE: &str = "apiVersion: v1\nkind: Service\n\
+    metadata: {name: gate, annotations: {argocd.argoproj.io/hook: PreSync}}\n\
+    spec: {type: LoadBalancer, ports: [{port: 80}]}\n";
 
 fn project(app: &Application, spec: &str) -> String {
     let file = app.home.path().join("project.yml");
@@ -94,10 +102,7 @@ fn what_has_changed_since_it_was_read_is_pruned_only_if_it_still_may() {
     for name in ["anew", "kept", "labelled"] {
         app.remove(name);
     }
-    // It holds the run up between what it reads and what it prunes.
-    let hook = "apiVersion: v1\nkind: Service\nmetadata: {name: gate, annotations: {argocd.argoproj.io/hook: PreSync}}\n\
-        spec: {type: LoadBalancer, ports: [{port: 80}]}\n";
-    std::fs::write(app.folder().join("gate.yml"), hook).unwrap();
+    std::fs::write(app.folder().join("gate.yml"), GATE).unwrap();
     let kubectl = |words: &[&str]| app.kubectl(&[&["-n", &app.namespace], words].concat());
     std::thread::scope(|scope| {
         let run = scope.spawn(|| app.done("apply", &["--prune", "--max-prune", "100", "--timeout", "60"]));
@@ -122,6 +127,50 @@ fn what_has_changed_since_it_was_read_is_pruned_only_if_it_still_may() {
     });
     assert_eq!(app.config_maps(), ["a", "anew", "kept", "stays"]);
     assert_eq!(app.value("anew"), "theirs");
+}
+
+#[test]
+fn an_object_that_is_deleted_under_a_runs_hands_is_made_again() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.done("apply", &["--prune"]);
+    app.config_map("a", "2");
+    std::fs::write(app.folder().join("gate.yml"), GATE).unwrap();
+    let kubectl = |words: &[&str]| app.kubectl(&[&["-n", &app.namespace], words].concat());
+    let finalizers = |list: &str| {
+        let patch = format!("{{\"metadata\": {{\"finalizers\": [{list}]}}}}");
+        kubectl(&["patch", "configmap", "a", "--type=merge", "-p", &patch]);
+    };
+    let uid = || kubectl(&["get", "configmap", "a", "-o", "jsonpath={.metadata.uid}"]);
+    let first = uid();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| app.done("apply", &["--prune", "--timeout", "60"]));
+        kubectl(&["wait", "--for=create", "service/gate", "--timeout=60s"]);
+        finalizers("\"test.invalid/held\"");
+        kubectl(&["delete", "configmap", "a", "--wait=false"]);
+        let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
+        kubectl(&["patch", "service", "gate", "--subresource=status", "--type=merge", "-p", address]);
+        // It has applied to what is on its way out.
+        kubectl(&["wait", "--for=jsonpath={.data.value}=2", "configmap/a", "--timeout=60s"]);
+        finalizers("");
+        run.join().unwrap();
+    });
+    assert_eq!(app.value("a"), "2");
+    assert_ne!(uid(), first);
+}
+
+#[test]
+fn a_run_that_is_interrupted_says_what_may_be_half_done() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    std::fs::write(app.folder().join("gate.yml"), GATE).unwrap();
+    let run = app.command("apply", &["--timeout", "60"]).stderr(Stdio::piped()).spawn().unwrap();
+    app.kubectl(&["-n", &app.namespace, "wait", "--for=create", "service/gate", "--timeout=60s"]);
+    assert!(Command::new("kill").arg(run.id().to_string()).status().unwrap().success());
+    let ended = run.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.signal(), Some(15), "{said}");
+    assert!(said.contains("interrupted while objects were written"), "{said}");
 }
 
 #[test]
@@ -269,6 +318,22 @@ fn a_secrets_value_is_in_no_refusal() {
     app.manifest("s", "v1\nkind: Secret\nstringData: {pin: 12345}");
     let said = app.refused(2, "apply", &[]);
     assert!(said.contains(".stringData.pin") && !said.contains("12345"), "{said}");
+    app.manifest("s", "v1\nkind: Secret\ndata: {pin: '%12345'}");
+    let said = app.refused(2, "apply", &[]);
+    assert!(said.contains("base64") && !said.contains("12345"), "{said}");
+}
+
+#[test]
+fn both_places_of_an_object_are_told() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    std::fs::copy(app.folder().join("a.yml"), app.folder().join("b.yaml")).unwrap();
+    let said = app.refused(2, "apply", &[]);
+    assert!(
+        said.contains("is in the source twice") && said.contains("a.yml") && said.contains("b.yaml"),
+        "{said}"
+    );
+    assert!(app.config_maps().is_empty());
 }
 
 #[test]
