@@ -156,6 +156,7 @@ impl Program for Cli {
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
         let images = self.images()?;
+        // Compressing and reading have threads of their own; what is left keeps no second one busy.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
