@@ -72,7 +72,8 @@ pub struct Compression {
 
 /// What one thread needs to compress a block, used again for the same reason.
 struct Workspace {
-    text: Compressor,
+    /// For text, where that has a level of its own.
+    text: Option<Compressor>,
     other: Compressor,
     member: Vec<u8>,
 }
@@ -127,16 +128,17 @@ impl Compression {
 impl Workspace {
     fn new(level: Level) -> Result<Self, PushError> {
         let (text, other) = match level {
-            Level::ByContent => (TEXT, OTHER),
-            Level::Fixed(level) => (level, level),
+            Level::ByContent => (Some(TEXT), OTHER),
+            Level::Fixed(level) => (None, level),
         };
         let mut other = compressor(other)?;
         let member = vec![0; other.gzip_compress_bound(BLOCK)];
-        Ok(Self { text: compressor(text)?, other, member })
+        Ok(Self { text: text.map(compressor).transpose()?, other, member })
     }
 
     fn compress(&mut self, block: &[u8]) -> Result<Bytes, PushError> {
-        let compressor = if is_text(block) { &mut self.text } else { &mut self.other };
+        let text = self.text.as_mut().filter(|_| is_text(block));
+        let compressor = text.unwrap_or(&mut self.other);
         let size = compressor
             .gzip_compress(block, &mut self.member)
             .map_err(|error| PushError::Compression(error.to_string()))?;

@@ -10,8 +10,8 @@ use image_reference::ImageReference;
 use serde_json::json;
 
 use crate::archive::{
-    AT_ONCE, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest, graph,
-    of_image, open, root, saved, short, unpack,
+    AT_ONCE, Arriving, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest,
+    graph, of_image, open, root, saved, short, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
 use crate::error::PushError;
@@ -52,8 +52,8 @@ pub async fn from_engine(
     let expected =
         Expected { by_path: expected_paths(&local.diff_ids), otherwise: local.diff_ids.last().cloned() };
     let name = format!("the engine's export of {reference}");
-    let entries =
-        Entry::read(engine.export(&reference, &work.progress), name.clone(), work.compression.blocks())?;
+    let export = Arriving::new(engine.export(&reference, &work.progress));
+    let entries = Entry::read(export, name.clone(), work.compression.blocks())?;
     let unpacked = unpack(entries, &expected, work).await?;
     finish_saved(unpacked, image, tag, &name, work).await
 }

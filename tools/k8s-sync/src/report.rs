@@ -6,6 +6,20 @@ use step::{Failure, Format, Records};
 use crate::health::Status;
 use crate::manifest::Identity;
 
+/// So many of the objects that a message is about are told.
+const SHOWN: usize = 5;
+
+/// The first of many, and how many more there are.
+pub(crate) fn first_of(
+    items: impl ExactSizeIterator<Item = impl std::fmt::Display>,
+    separator: &str,
+) -> String {
+    let more = items.len().saturating_sub(SHOWN);
+    let mut told: Vec<String> = items.take(SHOWN).map(|item| item.to_string()).collect();
+    told.extend((more > 0).then(|| format!("and {more} more")));
+    told.join(separator)
+}
+
 /// What became of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {

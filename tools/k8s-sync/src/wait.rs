@@ -13,9 +13,7 @@ use crate::evidence;
 use crate::health::{self, Health, Status};
 use crate::manifest::Identity;
 use crate::observe::{Observer, Seen, Watched};
-
-/// So many objects are named that are waited for in vain.
-const SHOWN: usize = 5;
+use crate::report;
 
 /// Waits until each object (with its path in the API) is healthy; a degraded one ends the wait at once, and what is
 /// known of it is told. `labels` select the objects among those of their lists.
@@ -97,14 +95,9 @@ fn open(states: &BTreeMap<Identity, Status>) -> Vec<(&Identity, &Status)> {
     open
 }
 
-/// How objects are; of no more of them than are read.
+/// How objects are.
 fn told(open: &[(&Identity, &Status)]) -> String {
-    let shown = open.iter().take(SHOWN);
-    let mut lines: Vec<String> = shown.map(|(identity, status)| format!("{identity} {status}")).collect();
-    if open.len() > SHOWN {
-        lines.push(format!("and {} more", open.len() - SHOWN));
-    }
-    lines.join("; ")
+    report::first_of(open.iter().map(|(identity, status)| format!("{identity} {status}")), "; ")
 }
 
 /// Waits until an object that is being deleted is gone.

@@ -97,6 +97,12 @@ impl Application {
         self.kubectl(&[&["-n", &self.namespace], &words[..]].concat());
     }
 
+    /// Keeps an object from going, or lets it go where the list is empty.
+    fn hold(&self, object: &str, finalizers: &[&str]) {
+        let patch = serde_json::json!({"metadata": {"finalizers": finalizers}}).to_string();
+        self.kubectl(&["-n", &self.namespace, "patch", object, "--type=merge", "-p", &patch]);
+    }
+
     fn value(&self, name: &str) -> String {
         self.kubectl(&["-n", &self.namespace, "get", "configmap", name, "-o", "jsonpath={.data.value}"])
     }
@@ -188,13 +194,12 @@ fn that_nothing_changed_is_proved_by_metadata() {
     assert!(careful["unchanged"] == 21 && careful["requests"].as_u64() >= Some(24), "{careful}");
 
     // Whatever others do to our fields is seen, and what is not ours is not.
-    let patch = |what: &str, patch: &str, by: &str| app.patch_as(by, what, patch);
-    patch("configmap/a-0", r#"{"metadata": {"annotations": {"theirs": "1"}}}"#, "them");
+    app.patch_as("them", "configmap/a-0", r#"{"metadata": {"annotations": {"theirs": "1"}}}"#);
     assert_eq!(summary(&["--timeout", "0"])["requests"], 3);
-    patch("configmap/a-1", r#"{"data": {"value": "drift"}}"#, "them");
-    patch("configmap/a-2", r#"{"data": {"value": null}}"#, "them");
+    app.patch_as("them", "configmap/a-1", r#"{"data": {"value": "drift"}}"#);
+    app.patch_as("them", "configmap/a-2", r#"{"data": {"value": null}}"#);
     // Under our own name.
-    patch("configmap/a-3", r#"{"data": {"value": "drift"}}"#, "k8s-sync/app");
+    app.patch_as("k8s-sync/app", "configmap/a-3", r#"{"data": {"value": "drift"}}"#);
     app.kubectl(&["-n", &app.namespace, "delete", "configmap", "a-4"]);
     app.config_map("a-4", "1");
     let healed = summary(&["--timeout", "0", "--force-conflicts"]);

@@ -1,32 +1,28 @@
-//! Bytes that arrive asynchronously, for a reader on a thread.
+//! Bytes that arrive in pieces, for a reader on a thread.
 
 use std::io::{self, Read};
 
 use bytes::{Buf as _, Bytes};
-use tokio::sync::mpsc;
 
-use crate::error::PushError;
-
-/// The reader's end of a channel of bytes.
-pub struct Arriving {
-    receiver: mpsc::Receiver<Result<Bytes, PushError>>,
+/// Pieces, read one after the other.
+pub struct Arriving<Pieces> {
+    pieces: Pieces,
     rest: Bytes,
 }
 
-impl Arriving {
-    /// Reads what comes until the channel is closed.
-    pub const fn new(receiver: mpsc::Receiver<Result<Bytes, PushError>>) -> Self {
-        Self { receiver, rest: Bytes::new() }
+impl<Pieces: Iterator<Item = io::Result<Bytes>>> Arriving<Pieces> {
+    /// Reads what comes until there are no more.
+    pub const fn new(pieces: Pieces) -> Self {
+        Self { pieces, rest: Bytes::new() }
     }
 }
 
-impl Read for Arriving {
+impl<Pieces: Iterator<Item = io::Result<Bytes>>> Read for Arriving<Pieces> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            match self.receiver.blocking_recv() {
+            match self.pieces.next() {
                 None => return Ok(0),
-                Some(Ok(bytes)) => self.rest = bytes,
-                Some(Err(error)) => return Err(io::Error::other(error)),
+                Some(piece) => self.rest = piece?,
             }
         }
         let size = buffer.len().min(self.rest.len());

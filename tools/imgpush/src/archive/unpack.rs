@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _};
+use std::iter;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -237,9 +238,10 @@ async fn send(
 
 /// Unpacks what is sent there, and tells the digest of that.
 fn unpacked_digest() -> (mpsc::Sender<Result<Bytes, PushError>>, JoinHandle<io::Result<String>>) {
-    let (sender, receiver) = mpsc::channel(2);
+    let (sender, mut receiver) = mpsc::channel::<Result<Bytes, PushError>>(2);
     let unpacked = tokio::task::spawn_blocking(move || {
-        let mut unpacked = MultiGzDecoder::new(Arriving::new(receiver));
+        let arriving = iter::from_fn(|| Some(receiver.blocking_recv()?.map_err(io::Error::other)));
+        let mut unpacked = MultiGzDecoder::new(Arriving::new(arriving));
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 1 << 16];
         loop {

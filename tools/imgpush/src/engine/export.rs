@@ -1,16 +1,16 @@
 //! The engine's export, for a reader on a thread of its own.
 
-use std::io::{self, Read};
+use std::io;
 use std::pin::Pin;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::PushError;
 use crate::progress::Progress;
 
-/// An image as `docker save` writes it.
+/// An image as `docker save` writes it, in pieces.
 ///
 /// The reader's thread drives the connection itself: engines send pieces of 32 kB, and to hand each to another thread costs
 /// more than to read it.
@@ -18,7 +18,6 @@ pub struct Export {
     pieces: Pin<Box<dyn Stream<Item = Result<Bytes, PushError>> + Send>>,
     progress: Progress,
     driver: Option<Runtime>,
-    rest: Bytes,
 }
 
 impl Export {
@@ -26,10 +25,10 @@ impl Export {
         pieces: impl Stream<Item = Result<Bytes, PushError>> + Send + 'static,
         progress: Progress,
     ) -> Self {
-        Self { pieces: Box::pin(pieces), progress, driver: None, rest: Bytes::new() }
+        Self { pieces: Box::pin(pieces), progress, driver: None }
     }
 
-    fn next(&mut self) -> io::Result<Option<Result<Bytes, PushError>>> {
+    fn piece(&mut self) -> io::Result<Option<Result<Bytes, PushError>>> {
         let next = self.pieces.next();
         if let Some(driver) = &self.driver {
             return Ok(driver.block_on(next));
@@ -40,17 +39,10 @@ impl Export {
     }
 }
 
-impl Read for Export {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.rest.is_empty() {
-            match self.next()? {
-                None => return Ok(0),
-                Some(Ok(piece)) => self.rest = piece,
-                Some(Err(error)) => return Err(io::Error::other(error)),
-            }
-        }
-        let size = buffer.len().min(self.rest.len());
-        self.rest.copy_to_slice(&mut buffer[..size]);
-        Ok(size)
+impl Iterator for Export {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.piece().transpose().map(|piece| piece?.map_err(io::Error::other))
     }
 }

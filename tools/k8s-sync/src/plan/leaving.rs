@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, Resource};
 use crate::error::SyncError;
 use crate::manifest::{GroupKind, Identity};
 use crate::order;
+use crate::report;
 use crate::standing::Standing;
 use crate::sync::Application;
 
@@ -49,7 +50,7 @@ impl Application {
         let negligible = usize::from(self.max_prune > 0);
         if leaving.len() > negligible && leaving.len() * 100 > owned * usize::from(self.max_prune) {
             let (pruned, allowed) = (leaving.len(), self.max_prune);
-            let objects = named(leaving.iter().map(|leaving| &leaving.identity));
+            let objects = report::first_of(leaving.iter().map(|leaving| &leaving.identity), ", ");
             return Err(SyncError::TooMuchPruned { objects, pruned, owned, allowed });
         }
         Ok(leaving)
@@ -69,13 +70,4 @@ impl Application {
             && !member.is_leaving()
             && self.options.of(&member.object.open()).is_ok_and(|options| !options.keep && !options.confirm)
     }
-}
-
-/// The first few of many, and how many more there are.
-fn named<'a>(identities: impl ExactSizeIterator<Item = &'a Identity>) -> String {
-    const NAMED: usize = 5;
-    let more = identities.len().saturating_sub(NAMED);
-    let mut names: Vec<String> = identities.take(NAMED).map(ToString::to_string).collect();
-    names.extend((more > 0).then(|| format!("and {more} more")));
-    names.join(", ")
 }

@@ -7,10 +7,32 @@ use crate::{Application, cluster};
 
 const ALL_KINDS: &str = "clusterResourceWhitelist: [{group: '*', kind: '*'}]";
 
-/// It holds a run up between what it reads and what it writes, until it has an address.
-const GATE: &str = "apiVersion: v1\nkind: Service\n\
-    metadata: {name: gate, annotations: {argocd.argoproj.io/hook: PreSync}}\n\
-    spec: {type: LoadBalancer, ports: [{port: 80}]}\n";
+/// It holds a run up between what it reads and what it writes, until it is opened.
+struct Gate<'a>(&'a Application);
+
+impl<'a> Gate<'a> {
+    fn before(app: &'a Application) -> Self {
+        let hook = "apiVersion: v1\nkind: Service\n\
+            metadata: {name: gate, annotations: {argocd.argoproj.io/hook: PreSync}}\n\
+            spec: {type: LoadBalancer, ports: [{port: 80}]}\n";
+        std::fs::write(app.folder().join("gate.yml"), hook).unwrap();
+        Self(app)
+    }
+
+    /// Until a run has come to it.
+    fn is_reached(&self) {
+        self.kubectl(&["wait", "--for=create", "service/gate", "--timeout=60s"]);
+    }
+
+    fn open(&self) {
+        let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
+        self.kubectl(&["patch", "service", "gate", "--subresource=status", "--type=merge", "-p", address]);
+    }
+
+    fn kubectl(&self, words: &[&str]) {
+        self.0.kubectl(&[&["-n", &self.0.namespace], words].concat());
+    }
+}
 
 fn project(app: &Application, spec: &str) -> String {
     let file = app.home.path().join("project.yml");
@@ -102,11 +124,11 @@ fn what_has_changed_since_it_was_read_is_pruned_only_if_it_still_may() {
     for name in ["anew", "kept", "labelled"] {
         app.remove(name);
     }
-    std::fs::write(app.folder().join("gate.yml"), GATE).unwrap();
+    let gate = Gate::before(&app);
     let kubectl = |words: &[&str]| app.kubectl(&[&["-n", &app.namespace], words].concat());
     std::thread::scope(|scope| {
         let run = scope.spawn(|| app.done("apply", &["--prune", "--max-prune", "100", "--timeout", "60"]));
-        kubectl(&["wait", "--for=create", "service/gate", "--timeout=60s"]);
+        gate.is_reached();
         let id = kubectl(&[
             "get",
             "configmap",
@@ -119,8 +141,7 @@ fn what_has_changed_since_it_was_read_is_pruned_only_if_it_still_may() {
         kubectl(&["label", "configmap", "anew", &format!("applyset.kubernetes.io/part-of={id}")]);
         kubectl(&["annotate", "configmap", "kept", "argocd.argoproj.io/sync-options=Prune=false"]);
         kubectl(&["label", "configmap", "labelled", "theirs=1"]);
-        let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
-        kubectl(&["patch", "service", "gate", "--subresource=status", "--type=merge", "-p", address]);
+        gate.open();
         let lines = run.join().unwrap();
         let pruned: Vec<&String> = lines.iter().filter(|line| line.starts_with("pruned")).collect();
         assert_eq!(pruned, [&format!("pruned ConfigMap {}/labelled", app.namespace)]);
@@ -135,24 +156,19 @@ fn an_object_that_is_deleted_under_a_runs_hands_is_made_again() {
     app.config_map("a", "1");
     app.done("apply", &["--prune"]);
     app.config_map("a", "2");
-    std::fs::write(app.folder().join("gate.yml"), GATE).unwrap();
+    let gate = Gate::before(&app);
     let kubectl = |words: &[&str]| app.kubectl(&[&["-n", &app.namespace], words].concat());
-    let finalizers = |list: &str| {
-        let patch = format!("{{\"metadata\": {{\"finalizers\": [{list}]}}}}");
-        kubectl(&["patch", "configmap", "a", "--type=merge", "-p", &patch]);
-    };
     let uid = || kubectl(&["get", "configmap", "a", "-o", "jsonpath={.metadata.uid}"]);
     let first = uid();
     std::thread::scope(|scope| {
         let run = scope.spawn(|| app.done("apply", &["--prune", "--timeout", "60"]));
-        kubectl(&["wait", "--for=create", "service/gate", "--timeout=60s"]);
-        finalizers("\"test.invalid/held\"");
+        gate.is_reached();
+        app.hold("configmap/a", &["test.invalid/held"]);
         kubectl(&["delete", "configmap", "a", "--wait=false"]);
-        let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;
-        kubectl(&["patch", "service", "gate", "--subresource=status", "--type=merge", "-p", address]);
+        gate.open();
         // It has applied to what is on its way out.
         kubectl(&["wait", "--for=jsonpath={.data.value}=2", "configmap/a", "--timeout=60s"]);
-        finalizers("");
+        app.hold("configmap/a", &[]);
         run.join().unwrap();
     });
     assert_eq!(app.value("a"), "2");
@@ -163,9 +179,9 @@ fn an_object_that_is_deleted_under_a_runs_hands_is_made_again() {
 fn a_run_that_is_interrupted_says_what_may_be_half_done() {
     let app = Application::new();
     app.config_map("a", "1");
-    std::fs::write(app.folder().join("gate.yml"), GATE).unwrap();
+    let gate = Gate::before(&app);
     let run = app.command("apply", &["--timeout", "60"]).stderr(Stdio::piped()).spawn().unwrap();
-    app.kubectl(&["-n", &app.namespace, "wait", "--for=create", "service/gate", "--timeout=60s"]);
+    gate.is_reached();
     assert!(Command::new("kill").arg(run.id().to_string()).status().unwrap().success());
     let ended = run.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
@@ -295,17 +311,13 @@ fn an_object_on_its_way_out_is_made_again() {
         app.config_map(name, "1");
     }
     app.done("apply", &["--prune"]);
-    let finalizers = |list: &str| {
-        let patch = format!("{{\"metadata\": {{\"finalizers\": [{list}]}}}}");
-        app.kubectl(&["-n", &app.namespace, "patch", "configmap", "a", "--type=merge", "-p", &patch]);
-    };
-    finalizers("\"test.invalid/held\"");
+    app.hold("configmap/a", &["test.invalid/held"]);
     app.kubectl(&["-n", &app.namespace, "delete", "configmap", "a", "--wait=false"]);
     let said = app.refused(75, "apply", &["--timeout", "2"]);
     assert!(said.contains("a is still being deleted: see its finalizers"), "{said}");
     std::thread::scope(|scope| {
         let run = scope.spawn(|| app.done("apply", &["--timeout", "60"]));
-        finalizers("");
+        app.hold("configmap/a", &[]);
         let created = format!("created ConfigMap {}/a", app.namespace);
         assert!(run.join().unwrap().contains(&created));
     });
