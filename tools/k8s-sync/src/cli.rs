@@ -2,6 +2,7 @@
 
 mod application;
 mod decryption;
+mod interruption;
 mod once;
 mod sync;
 mod watch;

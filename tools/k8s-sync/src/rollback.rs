@@ -60,6 +60,8 @@ impl Application {
         journal: &Journal,
         mut tell: impl FnMut(&Identity),
     ) -> Result<(), SyncError> {
+        // An object may be on its way still.
+        cluster.settle().await;
         // What is proved of the new state says nothing of the old one.
         run::forget(self, cluster, plan).await?;
         let entries = std::mem::take(&mut *journal.entries());

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use step::{Cleanup, ExitStatus, Failure, FailureKind, Format, Io};
+use step::{ExitStatus, Failure, FailureKind, Format, Io};
 
+use super::interruption::{Signal, tell_of_an_interruption};
 use super::sync::Sync;
 use crate::cluster::{Cluster, Destination, Resources, connect};
 use crate::diff;
@@ -230,12 +231,15 @@ impl Sync {
             }
         }
         let mut written = Vec::new();
+        let mut signal = Signal::awaited(self.rollback_on_failure, io)?;
         for target in &targets {
             target.announce(io);
             written.push(target);
             let interrupted = tell_of_an_interruption(io);
-            let done = self.write(target, format, io, account).await;
-            interrupted.disarm();
+            let done = tokio::select! {
+                done = self.write(target, format, io, account) => done,
+                () = signal.comes() => Err(Failure::message(FailureKind::Transient, "interrupted by a signal")),
+            };
             account.requests = requests(&targets);
             if let Err(failure) = done {
                 let mut failure = placed(target.name(), failure);
@@ -244,8 +248,10 @@ impl Sync {
                         failure = roll_back(target, journal, failure, io).await;
                     }
                 }
+                interrupted.disarm();
                 return Err(failure);
             }
+            interrupted.disarm();
         }
         account.requests = requests(&targets);
         (account.synced, account.healthy) = (true, (self.timeout > 0).then_some(true));
@@ -363,15 +369,6 @@ impl Target {
         report::object(&mut io.out, format, cluster.as_deref(), change, identity)?;
         io.out.flush()
     }
-}
-
-/// A signal ends the run at once: what the server was just asked for may be done or not.
-fn tell_of_an_interruption(io: &Io) -> Cleanup {
-    let console = io.console.clone();
-    Cleanup::new(move || {
-        console
-            .warn("interrupted while objects were written: some are, others are not; the next run goes on");
-    })
 }
 
 fn requests(targets: &[Target]) -> u64 {

@@ -137,8 +137,8 @@ pub(super) struct Sync {
     #[arg(long, value_name = "FILE", help_heading = "Sync")]
     pub(super) plan: Option<PathBuf>,
 
-    /// Give the fields that were changed their values back where the sync fails or an object is not healthy in time; a
-    /// signal ends the run at once and takes nothing back
+    /// Give the fields that were changed their values back where the sync fails, an object is not healthy in time, or
+    /// SIGINT or SIGTERM comes; a second signal ends the run at once
     #[arg(long, help_heading = "Sync")]
     pub(super) rollback_on_failure: bool,
 

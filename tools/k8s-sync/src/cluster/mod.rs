@@ -24,6 +24,7 @@ use http::{HeaderMap, Method, Request};
 use kube::client::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
 use crate::error::SyncError;
 use crate::manifest::Identity;
@@ -46,6 +47,8 @@ pub struct Cluster {
     client: kube::Client,
     requests: Arc<AtomicU64>,
     pace: Arc<Pace>,
+    /// Writes that are under way.
+    writes: TaskTracker,
     names: Arc<ClusterNames>,
     /// Whether what was applied comes back whole, and not only its metadata.
     whole: bool,
@@ -85,7 +88,7 @@ impl Cluster {
     /// Wraps a client of a cluster that is called so.
     pub fn new(client: kube::Client, names: ClusterNames) -> Self {
         let (requests, pace, names) = (Arc::default(), Arc::default(), Arc::new(names));
-        Self { client, requests, pace, names, whole: false }
+        Self { client, requests, pace, writes: TaskTracker::new(), names, whole: false }
     }
 
     /// The same, but what is applied comes back whole, so that it is seen who changes it on its way in.
@@ -102,6 +105,13 @@ impl Cluster {
     /// How many requests have been sent.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the server has done what it was asked to write, also where nobody waited for that any more.
+    pub(crate) async fn settle(&self) {
+        self.writes.close();
+        self.writes.wait().await;
+        self.writes.reopen();
     }
 
     /// Reads a path of the API; none where there is nothing (404).
@@ -297,12 +307,19 @@ impl Cluster {
         }
         let bytes = ask.body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
         let request = request.body(Body::from(bytes)).map_err(|error| (answer(ask.what, &error), None))?;
-        let exchange = async {
-            let response = self.client.send(request).await?;
+        let client = self.client.clone();
+        let exchange = in_time(async move {
+            let response = client.send(request).await?;
             let (status, again) = (response.status(), retry_after(response.headers()));
             Ok::<_, kube::Error>((status, again, response.into_body().collect_bytes().await?))
+        });
+        let answered = if ask.method == Method::GET {
+            exchange.await
+        } else {
+            // It ends even if nobody waits for it any more.
+            self.writes.spawn(exchange).await.map_err(|error| (answer(ask.what, &error), None))?
         };
-        let answered = in_time(exchange).await.map_err(|error| (error, None))?;
+        let answered = answered.map_err(|error| (error, None))?;
         let (status, again, bytes) = answered.map_err(|error| (explain(ask.what, error), None))?;
         if status.is_client_error() || status.is_server_error() {
             return Err((refusal::read(ask.what, &refusal::status(status.as_u16(), &bytes)), again));

@@ -1,7 +1,8 @@
 //! What keeps a run from doing too much, and what it tells of it.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::{Application, cluster};
 
@@ -182,10 +183,65 @@ fn a_run_that_is_interrupted_says_what_may_be_half_done() {
     let gate = Gate::before(&app);
     let run = app.command("apply", &["--timeout", "60"]).stderr(Stdio::piped()).spawn().unwrap();
     gate.is_reached();
+    terminate(&run);
+    let said = terminated(run);
+    assert!(said.contains("interrupted while objects were written"), "{said}");
+}
+
+/// A run that waits for what never gets healthy, when `done` has come of what it wrote.
+fn waits_in_vain(app: &Application, done: &[&str]) -> Child {
+    app.manifest("web", "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}");
+    let words = ["--prune", "--timeout", "60", "--rollback-on-failure"];
+    let run = app.command("apply", &words).stderr(Stdio::piped()).spawn().unwrap();
+    app.kubectl(&[&["-n", &app.namespace, "wait", "--timeout=60s"], done].concat());
+    run
+}
+
+fn terminate(run: &Child) {
     assert!(Command::new("kill").arg(run.id().to_string()).status().unwrap().success());
+}
+
+/// What a run said that a signal has ended.
+fn terminated(run: Child) -> String {
     let ended = run.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.signal(), Some(15), "{said}");
+    said
+}
+
+#[test]
+fn what_was_changed_goes_back_at_a_signal() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.config_map("b", "1");
+    app.done("apply", &["--prune"]);
+    app.config_map("a", "2");
+    app.remove("b");
+    let run = waits_in_vain(&app, &["--for=delete", "configmap/b"]);
+    assert_eq!(app.value("a"), "2");
+    terminate(&run);
+    let said = terminated(run);
+    assert!(said.contains("error: rolled back 3 objects: interrupted by a signal"), "{said}");
+    assert_eq!(app.config_maps(), ["a", "b"]);
+    assert_eq!(app.value("a"), "1");
+}
+
+#[test]
+fn another_signal_ends_a_run_that_goes_back() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.done("apply", &["--prune"]);
+    app.hold("configmap/a", &["test.invalid/held"]);
+    app.remove("a");
+    let mut run = waits_in_vain(&app, &["--for=jsonpath={.metadata.deletionTimestamp}", "configmap/a"]);
+    // It waits until the object is gone, to make it again.
+    while run.try_wait().unwrap().is_none() {
+        terminate(&run);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let said = terminated(run);
+    app.hold("configmap/a", &[]);
+    assert!(said.contains("what was changed goes back"), "{said}");
     assert!(said.contains("interrupted while objects were written"), "{said}");
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -12,6 +14,13 @@ type Task = Box<dyn FnOnce() + Send>;
 
 static WATCHING: Mutex<bool> = Mutex::new(false);
 static TASKS: Mutex<(u64, BTreeMap<u64, Task>)> = Mutex::new((0, BTreeMap::new()));
+/// Whom a signal is told to, in place of ending the process.
+static TOLD: Mutex<Option<Task>> = Mutex::new(None);
+/// The signal that was told; 0 until there is one.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// A process and its group may be sent the same signal, one right after the other: it takes a later one to be impatient.
+const IMPATIENCE: Duration = Duration::from_secs(1);
 
 /// Something that must not stay behind: a temporary file, a half-made directory.
 ///
@@ -47,6 +56,47 @@ impl Drop for Cleanup {
     }
 }
 
+/// The way of a step that has much to take back: while this value lives, the first signal is told to the step, which ends
+/// by itself, and the process dies of the signal then. Another signal ends it at once.
+#[must_use = "signals end the process again when this value is dropped"]
+#[derive(Debug)]
+pub struct Interruption(());
+
+impl Interruption {
+    /// Tells of a signal by calling this; there is one step, so it takes the place of who was told before.
+    pub fn told(tell: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        watch()?;
+        *whom() = Some(Box::new(tell));
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        *whom() = None;
+    }
+}
+
+fn whom() -> MutexGuard<'static, Option<Task>> {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the process by the signal that its step was told of, if there was one.
+pub(crate) fn end() {
+    let signal = SIGNAL.load(Ordering::SeqCst);
+    if signal != 0 {
+        die(signal);
+    }
+}
+
+fn die(signal: i32) {
+    let _others_wait = clean_up();
+    // Dying of the signal itself tells a calling shell to stop its loop as well; as
+    // process 1 of a container that has no effect, so the status says it.
+    let _ = low_level::emulate_default_handler(signal);
+    low_level::exit(128 + signal);
+}
+
 type Tasks = MutexGuard<'static, (u64, BTreeMap<u64, Task>)>;
 
 fn lock() -> Tasks {
@@ -77,13 +127,17 @@ pub(crate) fn watch() -> io::Result<()> {
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            let _others_wait = clean_up();
-            // Dying of the signal itself tells a calling shell to stop its loop as well; as
-            // process 1 of a container that has no effect, so the status says it.
-            let _ = low_level::emulate_default_handler(signal);
-            low_level::exit(128 + signal);
+        let mut signals = signals.forever();
+        let Some(mut signal) = signals.next() else { return };
+        let whom = whom().take();
+        if let Some(tell) = whom {
+            SIGNAL.store(signal, Ordering::SeqCst);
+            tell();
+            let since = Instant::now();
+            let Some(another) = signals.find(|_| since.elapsed() > IMPATIENCE) else { return };
+            signal = another;
         }
+        die(signal);
     })?;
     *watching = true;
     Ok(())

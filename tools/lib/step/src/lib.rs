@@ -24,7 +24,7 @@ pub use console::{Console, Talk, Verbosity};
 pub use dotenv::{Dotenv, DotenvError};
 pub use exit_status::ExitStatus;
 pub use failure::{Failure, FailureKind, ResultExt};
-pub use interrupt::Cleanup;
+pub use interrupt::{Cleanup, Interruption};
 pub use output::{Format, document};
 pub use program::{Io, Preferences, Program, main};
 pub use records::Records;

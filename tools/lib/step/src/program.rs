@@ -59,7 +59,9 @@ pub fn main<P: Program>() -> ExitCode {
     let result = watched
         .map_err(|error| Failure::new(FailureKind::Internal, error).context("can't watch for signals"))
         .and_then(|()| parse_and_run::<P>(&argv, &mut io));
-    finish::<P>(result, wants_json, &mut io).into()
+    let status = finish::<P>(result, wants_json, &mut io);
+    interrupt::end();
+    status.into()
 }
 
 fn parse_and_run<P: Program>(argv: &[OsString], io: &mut Io) -> Result<ExitStatus, Failure> {
