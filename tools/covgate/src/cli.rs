@@ -59,11 +59,11 @@ pub struct Cli {
     rule: Rule,
 
     /// Accept no report whose header contradicts its body, even where the verdict is the same
-    #[arg(long, env = "COVGATE_STRICT", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "COVGATE_STRICT", value_parser = clap::builder::BoolishValueParser::new())]
     strict: bool,
 
     /// Believe the report's header, and read no further than that where it comes first
-    #[arg(long, conflicts_with = "strict", env = "COVGATE_TRUST_HEADER", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, conflicts_with = "strict", env = "COVGATE_TRUST_HEADER", value_parser = clap::builder::BoolishValueParser::new())]
     trust_header: bool,
 
     /// What each file has to reach, or each that a glob matches; the last that applies counts

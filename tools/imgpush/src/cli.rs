@@ -10,7 +10,7 @@ use image_reference::{DEFAULT_REGISTRY, ImageReference};
 use serde_json::{Map, Value};
 use step::{
     Dotenv, ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Secret, Talk,
-    document, environment, text_or_file,
+    document, environment,
 };
 
 use crate::archive::Folder;
@@ -113,7 +113,7 @@ pub struct Cli {
     )]
     client_key: Option<PathBuf>,
 
-    /// Seconds that a silent registry, engine or credential helper is waited for
+    /// Seconds that a silent registry or credential helper, or the engine's first word, is waited for
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), env = "IMGPUSH_TIMEOUT", help_heading = "Registry")]
     timeout: u64,
 
@@ -297,7 +297,7 @@ impl Cli {
     fn sources(&self) -> Result<Sources, Failure> {
         let password = match &self.password_file {
             Some(file) => Some(read_password(file)?),
-            None => secret("IMGPUSH_PASSWORD")?,
+            None => environment::secret(&["IMGPUSH_PASSWORD"])?,
         };
         let given = match (&self.username, password) {
             (Some(username), Some(password)) => {
@@ -314,7 +314,7 @@ impl Cli {
             (None, None) => None,
         };
         let gitlab = match (environment::var("CI_REGISTRY"), environment::var("CI_REGISTRY_USER")) {
-            (Some(host), Some(username)) => secret("CI_REGISTRY_PASSWORD")?.map(|password| {
+            (Some(host), Some(username)) => environment::secret(&["CI_REGISTRY_PASSWORD"])?.map(|password| {
                 let source = "CI_REGISTRY_USER".to_owned();
                 (host, Credentials { username, password, is_identity_token: false, source })
             }),
@@ -323,9 +323,9 @@ impl Cli {
         Ok(Sources {
             given,
             gitlab,
-            auth_config: secret("DOCKER_AUTH_CONFIG")?,
+            auth_config: environment::secret(&["DOCKER_AUTH_CONFIG"])?,
             config_file: docker_folder().map(|folder| folder.join("config.json")),
-            google_key: secret("SERVICE_ACCOUNT_KEY")?,
+            google_key: environment::secret(&["SERVICE_ACCOUNT_KEY"])?,
             patience: Duration::from_secs(self.timeout),
         })
     }
@@ -379,14 +379,6 @@ fn engine_settings() -> Settings {
 fn pushable(text: &str) -> Result<ImageReference, PushError> {
     let image: ImageReference = text.parse()?;
     if image.digest().is_some() { Err(PushError::Pinned(text.to_owned())) } else { Ok(image) }
-}
-
-/// A secret variable's text, or the content of the file that it names.
-fn secret(name: &str) -> Result<Option<Secret>, Failure> {
-    let Some(value) = environment::var(name) else { return Ok(None) };
-    let text = text_or_file(&value)
-        .or_fail_with(FailureKind::Input, || format!("can't read the file that {name} names"))?;
-    Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
 }
 
 fn read_password(file: &Path) -> Result<Secret, Failure> {

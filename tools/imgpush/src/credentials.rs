@@ -169,7 +169,12 @@ async fn ask_helper(
     patience: Duration,
 ) -> Result<Option<Credentials>, PushError> {
     let program = format!("docker-credential-{name}");
-    let failed = |problem: String| PushError::Helper { program: program.clone(), problem };
+    let failed = |problem: String| PushError::Helper { program: program.clone(), problem, is_silent: false };
+    let silent = || PushError::Helper {
+        program: program.clone(),
+        problem: format!("did not answer within {} s", patience.as_secs()),
+        is_silent: true,
+    };
     let mut child = Command::new(&program)
         .arg("get")
         .stdin(Stdio::piped())
@@ -187,7 +192,7 @@ async fn ask_helper(
     }
     let output = tokio::time::timeout(patience, child.wait_with_output())
         .await
-        .map_err(|_| failed(format!("did not answer within {} s", patience.as_secs())))?
+        .map_err(|_| silent())?
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         // By docker's protocol it says why on stdout; some forget that, and say it at the end of much else.

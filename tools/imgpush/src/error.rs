@@ -38,6 +38,8 @@ pub enum PushError {
         program: String,
         /// What happened.
         problem: String,
+        /// Whether it did not answer at all.
+        is_silent: bool,
     },
     /// The engine can't be reached.
     #[error("can't reach the container engine: {0}")]
@@ -176,7 +178,9 @@ impl PushError {
             | Self::Interrupted(_)
             | Self::Unconfirmed { .. } => FailureKind::Transient,
             Self::Compression(_) | Self::Tls(_) => FailureKind::Internal,
-            Self::Engine { transient, .. } if *transient => FailureKind::Transient,
+            Self::Engine { transient: true, .. } | Self::Helper { is_silent: true, .. } => {
+                FailureKind::Transient
+            }
             Self::Engine { .. } | Self::Refused { .. } => FailureKind::Refused,
             Self::Helper { .. } | Self::Unauthorized { .. } => FailureKind::Auth,
         }

@@ -235,6 +235,9 @@ impl Push<'_> {
 
     /// Puts a manifest whose blobs are there under the tag.
     async fn put(&self, ready: Ready, there: Option<&Manifest>) -> Result<Outcome, PushError> {
+        // While layers were sent somebody else may have put something there.
+        let since = if self.options.no_clobber { self.repository.manifest(self.tag()).await? } else { None };
+        let there = since.as_ref().or(there);
         if let Some(clobbers) = self.clobbers(there, |found| ready.is(found)).await? {
             return Ok(clobbers);
         }

@@ -1,6 +1,6 @@
 //! Who sends an engine's image: the engine, or this program.
 
-use crate::engine::{Engine, EnginePush, LocalImage, Sending};
+use crate::engine::{Engine, EnginePush, LocalImage, Sending, is_unauthorized};
 use crate::error::PushError;
 use crate::push::Push;
 use crate::registry::{TRIES, pause};
@@ -105,13 +105,6 @@ fn is_faster_here(sending: &[Sending], image_size: u64, cores: u64) -> bool {
 fn is_uncompressed(sending: &[Sending], image_size: u64) -> bool {
     let all: u64 = sending.iter().map(|layer| layer.total).sum();
     all > image_size / 20 * 9
-}
-
-fn is_unauthorized(message: &str) -> bool {
-    let lower = message.to_ascii_lowercase();
-    ["unauthorized", "denied", "authentication required", "no basic auth"]
-        .iter()
-        .any(|word| lower.contains(word))
 }
 
 #[cfg(test)]

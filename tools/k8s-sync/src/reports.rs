@@ -137,11 +137,7 @@ impl Account {
 pub fn write(path: &Path, text: &str) -> Result<(), SyncError> {
     let unwritable =
         |cause: std::io::Error| SyncError::Unwritable { path: path.display().to_string(), cause };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(unwritable)?;
-    file.persist(path).map_err(|error| unwritable(error.error))?;
-    Ok(())
+    whole_file::write(path, text.as_bytes()).map_err(unwritable)
 }
 
 fn place(identity: &Identity) -> String {

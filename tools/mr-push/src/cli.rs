@@ -2,11 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use git_remote::RemoteOptions;
+use git_remote::{RemoteOptions, token_in};
 use git2::{Oid, Repository};
 use step::{
     ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt, Secret, Talk, environment,
-    text_or_file,
 };
 
 use crate::commit::Identity;
@@ -188,12 +187,11 @@ impl Cli {
         let url: git_remote::RemoteUrl = url.parse()?;
         let settings = self.remote.settings(&url, &["MR_PUSH_TOKEN"])?;
         let gitlab_host = environment::var("CI_SERVER_HOST");
-        let secret = |names: &[&str]| environment::first_of(names).map(|token| Secret::new(token.trim()));
         let tokens = Tokens {
             any: settings.http.token.clone(),
-            gitlab: secret(&["GITLAB_TOKEN"]),
-            gitea: secret(&["GITEA_TOKEN", "FORGEJO_TOKEN"]),
-            github: secret(&["GITHUB_TOKEN", "GH_TOKEN"]),
+            gitlab: token_in(&["GITLAB_TOKEN"])?,
+            gitea: token_in(&["GITEA_TOKEN", "FORGEJO_TOKEN"])?,
+            github: token_in(&["GITHUB_TOKEN", "GH_TOKEN"])?,
         };
         let on_own_gitlab = gitlab_host.as_deref().is_some_and(|host| url.host() == Some(host));
         let own_api = environment::var("CI_API_V4_URL").filter(|_| on_own_gitlab);
@@ -254,18 +252,16 @@ impl Cli {
     }
 
     fn signer(&self) -> Result<Option<Signer>, Failure> {
-        let text = match &self.sign_key {
-            Some(path) => Some(
+        let key = match &self.sign_key {
+            Some(path) => Some(Secret::new(
                 std::fs::read_to_string(path)
                     .or_fail_with(FailureKind::Input, || format!("can't read {}", path.display()))?,
-            ),
-            None => environment::var("MR_PUSH_SIGN_KEY")
-                .map(|value| text_or_file(&value))
-                .transpose()
-                .or_fail_with(FailureKind::Input, || "can't read the file that MR_PUSH_SIGN_KEY names")?,
+            )),
+            None => environment::secret(&["MR_PUSH_SIGN_KEY"])?,
         };
-        let passphrase = environment::var("MR_PUSH_SIGN_KEY_PASSPHRASE");
-        Ok(text.map(|text| Signer::new(&text, passphrase.as_deref())).transpose()?)
+        let passphrase = environment::secret(&["MR_PUSH_SIGN_KEY_PASSPHRASE"])?;
+        let passphrase = passphrase.as_ref().map(Secret::expose);
+        Ok(key.map(|key| Signer::new(key.expose(), passphrase)).transpose()?)
     }
 
     /// Where the change comes from, for whoever reads the history later.

@@ -90,7 +90,7 @@ impl Parts {
 
     fn extend(&mut self) -> Result<bool, ReportError> {
         let before = self.part.len();
-        self.input.allow((MAX_PART - before) as u64);
+        self.input.allow(MAX_PART.saturating_sub(before) as u64);
         self.input.read_until(b'>', &mut self.part)?;
         self.input.allow(u64::MAX);
         self.tag = memchr::memrchr(b'<', &self.part[before..]).map_or(self.part.len(), |at| before + at);

@@ -2,10 +2,9 @@
 //! and small enough that GitLab takes it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
-use step::{Cleanup, Console, Failure, FailureKind, ResultExt};
+use step::{Console, Failure, FailureKind, ResultExt};
 
 use super::xml::text;
 use crate::coverage::FileCoverage;
@@ -60,7 +59,8 @@ pub fn write(answer: &Answer, path: &Path, dry_run: bool, console: &Console) -> 
         console.note(format!("would write {} with {} files", path.display(), classes.len()));
         return Ok(());
     }
-    replace(path, report.as_bytes())
+    whole_file::write(path, report.as_bytes())
+        .or_fail_with(FailureKind::Output, || format!("can't write {}", path.display()))
 }
 
 /// GitLab looks for paths from the top of the project, and puts a source folder before the others.
@@ -127,36 +127,4 @@ fn known_branches(file: &FileCoverage) -> Count {
 fn rate(count: Count) -> String {
     let parts = (u128::from(count.covered) * 10_000).checked_div(u128::from(count.total)).unwrap_or(10_000);
     format!("{}.{:04}", parts / 10_000, parts % 10_000)
-}
-
-/// Puts a whole file in place of what is there; a pipe or a device is written to.
-fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let unwritten = || format!("can't write {}", path.display());
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        return std::fs::write(path, content).or_fail_with(FailureKind::Output, unwritten);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".covgate-")
-        .tempfile_in(folder)
-        .or_fail_with(FailureKind::Output, unwritten)?;
-    let temporary = file.path().to_owned();
-    let cleanup = Cleanup::new(move || drop(std::fs::remove_file(&temporary)));
-    file.write_all(content).or_fail_with(FailureKind::Output, unwritten)?;
-    make_readable(file.as_file()).or_fail_with(FailureKind::Output, unwritten)?;
-    file.persist(path).map_err(|error| error.error).or_fail_with(FailureKind::Output, unwritten)?;
-    cleanup.disarm();
-    Ok(())
-}
-
-/// Temporary files are for their owner only; the runner that collects a report may be somebody else.
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }

@@ -17,6 +17,7 @@ use futures_util::{StreamExt as _, stream};
 use image_reference::ImageReference;
 use step::Console;
 
+use self::endpoint::PATIENCE;
 use crate::credentials::Credentials;
 use crate::error::PushError;
 use crate::progress::{Layer, Progress};
@@ -159,7 +160,10 @@ impl Engine {
         let mut layers: HashMap<u64, (u64, Layer)> = HashMap::new();
         let bars = Progress::new(console.clone());
         // An error may come after any number of good lines, so the stream is read to its end.
-        while let Some(line) = progress.next().await {
+        loop {
+            let silent = |_| PushError::NoEngine(format!("it has said nothing for {PATIENCE} s"));
+            let next = tokio::time::timeout(Duration::from_secs(PATIENCE), progress.next());
+            let Some(line) = next.await.map_err(silent)? else { break };
             let line = match line {
                 Ok(line) => line,
                 // bollard stumbles over a line's end after the last line; the registry will be asked anyway.
@@ -256,22 +260,33 @@ fn engine_error(reference: &str, message: &str) -> PushError {
     if says(&["does not exist locally", "tag does not exist"]) {
         return PushError::NoImage(reference.to_owned());
     }
-    let transient = says(&[
-        "toomanyrequests",
-        "429",
-        "timeout",
-        "refused",
-        "reset",
-        "eof",
-        "500 internal",
-        "502",
-        "503",
-        "504",
-        "unavailable",
-        "unknown: ",
-        "broken pipe",
-    ]);
+    // Only words that no digest and no name of a repository has.
+    let transient = !is_unauthorized(&lower)
+        && says(&[
+            "toomanyrequests",
+            "429 too many",
+            "timeout",
+            "connection refused",
+            "connection reset",
+            ": eof",
+            "unexpected eof",
+            "500 internal",
+            "502 bad",
+            "503 service",
+            "504 gateway",
+            "unavailable",
+            "unknown: ",
+            "broken pipe",
+        ]);
     PushError::Engine { reference: reference.to_owned(), message: message.to_owned(), transient }
+}
+
+/// Whether an engine's message says that the registry wants other credentials.
+pub fn is_unauthorized(message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    ["unauthorized", "denied", "authentication required", "no basic auth"]
+        .iter()
+        .any(|word| lower.contains(word))
 }
 
 /// The engine decodes `X-Registry-Auth` with the URL-safe alphabet and drops what it can't read, while

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::{Repository, TRIES, is_loopback, lock, retry};
 use crate::error::PushError;
+
+/// Bytes of the largest document that is read into memory: a configuration, of which none is a tenth of that.
+const LARGEST_BODY: usize = 8 << 20;
 
 /// One request that can be made again.
 pub(super) struct Ask<'a> {
@@ -106,9 +110,16 @@ impl Repository {
         tokio::time::sleep(pause).await;
     }
 
-    /// The whole body of an answer; `None` where the connection broke under it.
-    pub(super) async fn body(&self, answer: Response) -> Option<bytes::Bytes> {
-        tokio::time::timeout(self.reach.timeout, answer.bytes()).await.ok()?.ok()
+    /// The whole body of an answer; `None` where the connection broke under it, or it is larger than any document.
+    pub(super) async fn body(&self, mut answer: Response) -> Option<bytes::Bytes> {
+        let mut body = BytesMut::new();
+        while let Some(piece) = tokio::time::timeout(self.reach.timeout, answer.chunk()).await.ok()?.ok()? {
+            body.extend_from_slice(&piece);
+            if body.len() > LARGEST_BODY {
+                return None;
+            }
+        }
+        Some(body.freeze())
     }
 
     /// Where an answer says to go on, seen from where it was asked.

@@ -136,7 +136,7 @@ fn helpers_are_asked_and_named_where_they_fail() {
         ("echo 'no such vault' && exit 1".to_owned(), 77, "docker-credential-test failed: no such vault"),
         ("echo 'log in again' >&2 && exit 1".to_owned(), 77, "docker-credential-test failed: log in again"),
         ("echo 'not JSON'".to_owned(), 77, "docker-credential-test did not answer with JSON"),
-        ("exec sleep 60".to_owned(), 77, "docker-credential-test did not answer within 2 s"),
+        ("exec sleep 60".to_owned(), 75, "docker-credential-test did not answer within 2 s"),
         (format!("echo '{{\"Username\": \"{}\", \"Secret\": \"{}\"}}'", USER.0, USER.1), 0, "pushed"),
     ] {
         desk.write("bin/docker-credential-test", format!("#!/bin/sh\n{script}\n"));

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use step::{Failure, FailureKind, Secret, environment};
+use clap::builder::BoolishValueParser;
+use step::{Failure, FailureKind, environment};
 
 use crate::decryption::keys::KeySource;
 
@@ -13,7 +14,7 @@ use crate::decryption::keys::KeySource;
 pub(super) struct Decryption {
     /// Decrypt, in memory, manifests that SOPS encrypted for age, with the keys below and of `SOPS_AGE_KEY` (the keys
     /// themselves) and ~/.config/sops/age/keys.txt
-    #[arg(long, env = "K8S_SYNC_DECRYPT")]
+    #[arg(long, env = "K8S_SYNC_DECRYPT", value_parser = BoolishValueParser::new())]
     pub(super) decrypt: bool,
 
     /// Age keys, as age-keygen writes them
@@ -39,7 +40,7 @@ impl Decryption {
         let configuration = environment::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or(home);
         let usual =
             configuration.map(|folder| folder.join("sops/age/keys.txt")).filter(|file| file.is_file());
-        let text = environment::var("SOPS_AGE_KEY").map(Secret::new);
+        let text = environment::secret(&["SOPS_AGE_KEY"])?;
         Ok(Some(KeySource {
             text,
             files: self.age_key_file.clone().into_iter().chain(usual).collect(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::join_all;
 use step::{
-    Cleanup, ExitStatus, Failure, FailureKind, Format, Io, ResultExt as _, Secret, environment, text_or_file,
+    Cleanup, ExitStatus, Failure, FailureKind, Format, Io, ResultExt as _, Secret, environment,
     url_without_credentials,
 };
 use tokio::sync::{Notify, watch};
@@ -286,22 +286,20 @@ impl Watch {
     }
 
     fn webhook_secret(&self) -> Result<Option<Secret>, Failure> {
-        let text = match (&self.webhook_secret_file, environment::var("K8S_SYNC_WEBHOOK_SECRET")) {
-            (Some(file), _) => std::fs::read_to_string(file).or_fail_with(FailureKind::Input, || {
-                format!("can't read the webhook's secret in {}", file.display())
-            })?,
-            (None, Some(value)) => text_or_file(&value).or_fail_with(
-                FailureKind::Input,
-                || "can't read the file that K8S_SYNC_WEBHOOK_SECRET names",
-            )?,
-            (None, None) => return Ok(None),
+        let secret = match &self.webhook_secret_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file).or_fail_with(FailureKind::Input, || {
+                    format!("can't read the webhook's secret in {}", file.display())
+                })?;
+                Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
+            }
+            None => environment::secret(&["K8S_SYNC_WEBHOOK_SECRET"])?,
         };
-        let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.is_empty() {
+        if secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
             return Err(Failure::message(FailureKind::Input, "the webhook's secret is empty")
                 .hint("anybody could call it; leave the secret out to have no webhook"));
         }
-        Ok(Some(Secret::new(secret)))
+        Ok(secret)
     }
 }
 

@@ -127,7 +127,7 @@ fn run(mut command: Command, name: &str, folder: &Path, shown: &str) -> Result<O
     let read = |file: &mut std::fs::File| {
         let mut bytes = Vec::new();
         file.rewind()?;
-        file.take(MOST).read_to_end(&mut bytes).map(|_| bytes)
+        file.take(MOST + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
     match ended {
         None => Err(failed(format!("it has not ended after {} s", LIMIT.as_secs()))),
@@ -137,7 +137,12 @@ fn run(mut command: Command, name: &str, folder: &Path, shown: &str) -> Result<O
             Err(failed(step::without_credentials(&said)))
         }
         Some(_) => {
-            let text = String::from_utf8(read(&mut out).map_err(broken)?);
+            let bytes = read(&mut out).map_err(broken)?;
+            // What was cut off would look like removed.
+            if bytes.len() as u64 > MOST {
+                return Err(failed(format!("it prints more than {} MiB", MOST >> 20)));
+            }
+            let text = String::from_utf8(bytes);
             text.map(Some).map_err(|_| failed("what it prints is not UTF-8".to_owned()))
         }
     }

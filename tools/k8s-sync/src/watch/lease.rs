@@ -238,13 +238,17 @@ async fn within<T>(
 pub fn release_at_the_end(lease: &Arc<Lease>, stop: watch::Sender<bool>) -> step::Cleanup {
     let (lease, runtime) = (lease.clone(), tokio::runtime::Handle::current());
     step::Cleanup::new(move || {
+        // Without a signal, and from within the runtime, nobody can wait here; the lease runs out by itself.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return;
+        }
         stop.send_replace(true);
         let given_back = async {
             // Until then something may still be applied.
             stop.closed().await;
             lease.release().await
         };
-        // A process that is about to end has nobody to tell that it could not; the lease runs out by itself.
+        // A process that is about to end has nobody to tell that it could not.
         let _ = runtime.block_on(async { tokio::time::timeout(PACE, given_back).await });
     })
 }

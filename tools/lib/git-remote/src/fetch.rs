@@ -1,5 +1,6 @@
 //! Fetching: a ref list, and one pack of exactly what is asked for.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -258,13 +259,16 @@ fn store_pack(answer: &mut dyn Read, into: &Repository) -> Result<u64, Interrupt
     Ok(bytes)
 }
 
-/// Marks commits whose parents are not there, as git does.
+/// Marks commits whose parents are not there, as git does, besides those that are marked already.
 fn remember_shallow(git_dir: &Path, commits: &[String]) -> Result<(), Interrupted> {
     if commits.is_empty() {
         return Ok(());
     }
-    let text = commits.join("\n") + "\n";
-    let written = std::fs::write(git_dir.join("shallow"), text);
+    let (file, new) = (git_dir.join("shallow"), git_dir.join("shallow.new"));
+    let known = std::fs::read_to_string(&file).unwrap_or_default();
+    let marked: BTreeSet<&str> = known.lines().chain(commits.iter().map(String::as_str)).collect();
+    let text: String = marked.into_iter().flat_map(|commit| [commit, "\n"]).collect();
+    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &file));
     written.map_err(|error| Interrupted::Storing(git2::Error::from_str(&error.to_string())))
 }
 

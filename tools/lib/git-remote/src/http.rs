@@ -8,7 +8,8 @@ use git2::CredentialHelper;
 use openssl::base64::encode_block;
 use step::{Secret, url_without_credentials, without_credentials};
 use ureq::ResponseExt as _;
-use ureq::http::{Request, Response, StatusCode};
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::{Request, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, Body, BodyReader, Proxy};
 
@@ -60,8 +61,10 @@ impl HttpClient {
             .user_agent(concat!("gitops-steps/", env!("CARGO_PKG_VERSION")))
             .proxy(proxy(&settings.http, host, encrypted)?)
             .tls_config(tls(&settings.http)?)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_recv_response(Some(settings.silence_timeout))
+            .timeout_per_write(Some(settings.silence_timeout))
             .timeout_per_read(Some(settings.silence_timeout))
             .build();
         Ok(Self { agent: config.new_agent() })
@@ -200,6 +203,9 @@ impl Transport for HttpTransport {
         let response = self.request("GET", &format!("{}{suffix}", self.base), &headers, &[])?;
         // Later requests go where the first one was sent on to.
         if let Some(moved) = response.get_uri().to_string().strip_suffix(&suffix) {
+            if !may_have_what_was_for(&self.base, moved) {
+                self.authorization = None;
+            }
             moved.clone_into(&mut self.base);
         }
         let expected = format!("application/x-{}-advertisement", service.name());
@@ -252,6 +258,13 @@ impl Drop for WholeBody {
         // Git's own end mark is read; what follows is HTTP's. More is not worth waiting for.
         let _ = io::copy(&mut self.0.by_ref().take(1024), &mut io::sink());
     }
+}
+
+/// Whether a token for one URL may go to another one: on the same server, or to where that encrypts.
+fn may_have_what_was_for(meant: &str, other: &str) -> bool {
+    let (Ok(meant), Ok(other)) = (meant.parse::<Uri>(), other.parse::<Uri>()) else { return false };
+    let same_server = meant.scheme() == other.scheme() && meant.port() == other.port();
+    meant.host() == other.host() && (same_server || other.scheme_str() == Some("https"))
 }
 
 fn basic(user: &str, password: &str) -> Secret {
@@ -341,6 +354,16 @@ fn network(url: &str, action: &'static str, error: ureq::Error) -> RemoteError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_stays_with_its_server() {
+        let from = |meant: &str, other: &str| may_have_what_was_for(meant, other);
+        assert!(from("https://git.test/old", "https://git.test/new.git"));
+        assert!(from("http://git.test/x", "https://git.test/x"));
+        assert!(!from("https://git.test/x", "http://git.test/x"));
+        assert!(!from("https://git.test/x", "https://other.test/x"));
+        assert!(!from("http://git.test/x", "http://git.test:8080/x"));
+    }
 
     #[test]
     fn no_proxy_names_hosts_and_their_subdomains() {

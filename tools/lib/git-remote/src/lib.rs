@@ -30,7 +30,7 @@ pub use error::RemoteError;
 pub use fetch::{Fetched, Narrowing};
 pub use http::{HttpClient, HttpClients, HttpReply};
 pub use known_hosts::{HostKeyProblem, KnownHosts};
-pub use options::RemoteOptions;
+pub use options::{RemoteOptions, token_in};
 pub use push::{PushRequest, Pushed};
 pub use remote::{Remote, Revision};
 pub use settings::{ClientCertificate, HttpSettings, PrivateKey, Settings, SshSettings};

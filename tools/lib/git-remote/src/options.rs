@@ -28,7 +28,7 @@ pub struct RemoteOptions {
     /// The only host key to trust, as `ssh-keygen -l` prints it: SHA256:…
     #[arg(long, value_name = "SHA256", env = "SSH_HOST_KEY_FINGERPRINT")]
     pub host_key_fingerprint: Option<String>,
-    /// Token or password for HTTPS, besides the variables below
+    /// Token or password for HTTPS, in place of the tokens in variables
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// User name that goes with the token
@@ -68,24 +68,21 @@ impl RemoteOptions {
     }
 
     fn ssh(&self) -> Result<SshSettings, Failure> {
-        let passphrase = environment::var("SSH_PRIVATE_KEY_PASSPHRASE").map(Secret::new);
-        let key = |text: String, origin: &str| PrivateKey {
-            text: Secret::new(text),
+        let passphrase = environment::secret(&["SSH_PRIVATE_KEY_PASSPHRASE"])?;
+        let key = |text: Secret, origin: &str| PrivateKey {
+            text,
             passphrase: passphrase.clone(),
             origin: origin.to_owned(),
         };
         let mut keys = Vec::new();
         if let Some(path) = &self.ssh_key_file {
-            keys.push(key(text(path)?, &path.display().to_string()));
-        } else if let Some(value) = environment::var("SSH_PRIVATE_KEY") {
-            let text = text_or_file(&value)
-                .or_fail_with(FailureKind::Input, || "can't read the file that SSH_PRIVATE_KEY names")?;
+            keys.push(key(Secret::new(text(path)?), &path.display().to_string()));
+        } else if let Some(text) = environment::secret(&["SSH_PRIVATE_KEY"])? {
             keys.push(key(text, "SSH_PRIVATE_KEY"));
         } else {
             for path in in_home(IDENTITIES) {
-                keys.extend(
-                    std::fs::read_to_string(&path).ok().map(|text| key(text, &path.display().to_string())),
-                );
+                let text = std::fs::read_to_string(&path).ok();
+                keys.extend(text.map(|text| key(Secret::new(text), &path.display().to_string())));
             }
         }
         Ok(SshSettings {
@@ -122,7 +119,7 @@ impl RemoteOptions {
             || jobs_server.and_then(|_| environment::var_os("CI_SERVER_TLS_CA_FILE")).map(PathBuf::from);
         let token = match &self.token_file {
             Some(path) => Some(Secret::new(text(path)?.trim())),
-            None => environment::first_of(token_variables).map(|token| Secret::new(token.trim())),
+            None => token_in(token_variables)?,
         };
         let authorities = file(&self.ca_file, "sslCAInfo").or_else(jobs_authority);
         let authorities = authorities.map(|path| bytes(&path)).transpose()?;
@@ -153,6 +150,11 @@ impl RemoteOptions {
             credential_helpers: true,
         })
     }
+}
+
+/// A token, as a variable or the file that it names has it: none has blanks.
+pub fn token_in(variables: &[&str]) -> Result<Option<Secret>, Failure> {
+    Ok(environment::secret(variables)?.map(|token| Secret::new(token.expose().trim())))
 }
 
 fn in_home<const N: usize>(names: [&str; N]) -> Vec<PathBuf> {

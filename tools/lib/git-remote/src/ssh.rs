@@ -27,6 +27,12 @@ const HOST_KEY_ALGORITHMS: [&str; 7] = [
 /// Error codes of libssh2.h: the server refuses a key.
 const AUTHENTICATION_FAILED: [i32; 2] = [-18, -19];
 
+/// Error codes of libssh2.h: no backend knows the key's format, or what is in its file.
+const UNREADABLE_KEY: [i32; 2] = [-1, -16];
+
+/// Error codes of libssh2.h: the socket does not send, is disconnected, is silent, does not receive, or is none.
+const CONNECTION_LOST: [i32; 6] = [-7, -9, -13, -30, -43, -45];
+
 /// Error code of libssh2.h: a reply has not come yet.
 const WOULD_BLOCK: i32 = -37;
 
@@ -255,21 +261,15 @@ fn log_in(session: &Session, user: &str, server: &str, settings: &SshSettings) -
         let passphrase = key.passphrase.as_ref().map(step::Secret::expose);
         match session.userauth_pubkey_memory(user, None, text.expose(), passphrase) {
             Ok(()) => return Ok(()),
+            Err(error) if is_lost(&error) => return Err(lost(server, error)),
             Err(error) => match error.code() {
-                // The same code, and only other words, where the connection broke.
-                ErrorCode::Session(code)
-                    if AUTHENTICATION_FAILED.contains(&code) && !error.message().starts_with("Waiting") =>
-                {
+                ErrorCode::Session(code) if AUTHENTICATION_FAILED.contains(&code) => {
                     refused.push(key.origin.clone());
                 }
-                ErrorCode::Session(-16 | -1) => {
+                ErrorCode::Session(code) if UNREADABLE_KEY.contains(&code) => {
                     refused.push(unreadable(&key.origin, text.expose(), passphrase));
                 }
-                _ => {
-                    let source = error.into();
-                    let server = server.to_owned();
-                    return Err(RemoteError::Network { server, action: "SSH authentication", source });
-                }
+                _ => return Err(lost(server, error)),
             },
         }
     }
@@ -280,8 +280,11 @@ fn log_in(session: &Session, user: &str, server: &str, settings: &SshSettings) -
         let identities =
             agent.connect().and_then(|()| agent.list_identities()).and_then(|()| agent.identities());
         for identity in identities.unwrap_or_default() {
-            if agent.userauth(user, &identity).is_ok() {
-                return Ok(());
+            match agent.userauth(user, &identity) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_lost(&error) => return Err(lost(server, error)),
+                // The server refuses the key, or the agent can't sign with it.
+                Err(_) => {}
             }
         }
         refused.push("the agent's keys".to_owned());
@@ -298,6 +301,16 @@ fn log_in(session: &Session, user: &str, server: &str, settings: &SshSettings) -
         )
     };
     Err(RemoteError::Credentials { server: server.to_owned(), reason, hint })
+}
+
+fn is_lost(error: &ssh2::Error) -> bool {
+    // While it waits for an answer to a key it has the code of a refusal, and only other words.
+    matches!(error.code(), ErrorCode::Session(code) if CONNECTION_LOST.contains(&code))
+        || error.message().starts_with("Waiting")
+}
+
+fn lost(server: &str, error: ssh2::Error) -> RemoteError {
+    RemoteError::Network { server: server.to_owned(), action: "SSH authentication", source: error.into() }
 }
 
 /// libssh2 calls a wrong passphrase an unsupported format.

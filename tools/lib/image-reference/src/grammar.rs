@@ -58,7 +58,7 @@ pub(crate) fn is_registry(text: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit())
+    text.bytes().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 /// Path components of lower-case letters and digits, joined by `.`, `_`, `__` or hyphens.

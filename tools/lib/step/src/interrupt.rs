@@ -49,8 +49,9 @@ impl Cleanup {
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let task = lock().1.remove(&self.0);
-        if let Some(task) = task {
+        // A signal waits meanwhile: what is half cleaned would stay.
+        let mut tasks = lock();
+        if let Some(task) = tasks.1.remove(&self.0) {
             task();
         }
     }

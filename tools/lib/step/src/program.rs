@@ -54,17 +54,21 @@ pub fn main<P: Program>() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
     report_panics(P::NAME);
     let mut io = Io { out: Records::stdout(), console: Console::new(P::NAME, Verbosity::Normal) };
-    let wants_json = asks_for_json(&argv);
+    let mut wants_json = asks_for_json(&argv);
     let watched = if P::IS_BRIEF && !interrupt::is_shielded() { Ok(()) } else { interrupt::watch() };
     let result = watched
         .map_err(|error| Failure::new(FailureKind::Internal, error).context("can't watch for signals"))
-        .and_then(|()| parse_and_run::<P>(&argv, &mut io));
+        .and_then(|()| parse_and_run::<P>(&argv, &mut wants_json, &mut io));
     let status = finish::<P>(result, wants_json, &mut io);
     interrupt::end();
     status.into()
 }
 
-fn parse_and_run<P: Program>(argv: &[OsString], io: &mut Io) -> Result<ExitStatus, Failure> {
+fn parse_and_run<P: Program>(
+    argv: &[OsString],
+    wants_json: &mut bool,
+    io: &mut Io,
+) -> Result<ExitStatus, Failure> {
     if argv.len() == 1
         && let Some(program) = P::without_arguments()
     {
@@ -85,7 +89,10 @@ fn parse_and_run<P: Program>(argv: &[OsString], io: &mut Io) -> Result<ExitStatu
         }
         Err(error) => return Err(usage_failure(P::NAME, &error)),
     };
-    io.console = Console::new(P::NAME, program.preferences().verbosity);
+    let preferences = program.preferences();
+    // A variable may ask for it, too.
+    *wants_json |= preferences.json;
+    io.console = Console::new(P::NAME, preferences.verbosity);
     program.run(io)
 }
 
@@ -150,7 +157,7 @@ fn page_asked_for(argv: &[OsString]) -> Option<String> {
     }
 }
 
-/// Whether `--output json` stands in `argv`, also where the rest of it can't be parsed.
+/// Whether `--output json` stands in `argv`, where that can't be parsed.
 fn asks_for_json(argv: &[OsString]) -> bool {
     let words: Vec<&str> =
         argv.iter().skip(1).map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();

@@ -292,7 +292,8 @@ impl Operator {
             changed.due = Instant::now() + pause;
             changed.failed = true;
         }
-        if failure.to_string().contains("namespaces ") {
+        let said = failure.to_string();
+        if said.contains("namespaces \"") && said.contains("\" not found") {
             memory.changed.remove(identity);
             memory.commit = None;
             memory.next_look = Instant::now();

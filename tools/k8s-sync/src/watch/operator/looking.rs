@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use git2::Oid;
 use step::Failure;
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
@@ -99,16 +100,32 @@ impl Operator {
     /// Returns when the revision is another commit than this one.
     pub(super) async fn newer_than(&self, commit: Oid) {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(self.pace()) => {}
-                () = self.call.notified() => {}
-            }
+            let call = tokio::select! {
+                () = tokio::time::sleep(self.pace()) => None,
+                () = self.call.notified() => Some(Unanswered(&self.call)),
+            };
             let checkout = self.checkout.clone();
             let newest = tokio::task::spawn_blocking(move || checkout.newest()).await;
+            call.map(Unanswered::answer);
             if matches!(newest, Ok(Ok(newest)) if newest != commit) {
                 return;
             }
         }
+    }
+}
+
+/// A call that is made again where the look that it asked for does not end.
+struct Unanswered<'a>(&'a Notify);
+
+impl Unanswered<'_> {
+    fn answer(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 

@@ -139,7 +139,8 @@ impl Operator {
             () = tokio::time::sleep_until(due.unwrap_or(memory.next_look)), if due.is_some() => Wake::LookAfter,
             look = looking::ended(&mut memory.looking) => Wake::Looked(look),
             () = tokio::time::sleep_until(memory.next_look), if memory.looking.is_none() => Wake::Look,
-            () = self.call.notified() => Wake::Called,
+            // One that comes while the repository is looked at asks for another look.
+            () = self.call.notified(), if memory.looking.is_none() => Wake::Called,
         }
     }
 
