@@ -31,6 +31,9 @@ pub enum CheckoutError {
     /// Something that Git has no form for.
     #[error("{} is neither a file nor a symbolic link", .0.display())]
     Special(PathBuf),
+    /// A repository in a repository, whose commit is all that the outer one has of it.
+    #[error("{} is a submodule, which is not checked out for COMMAND", .0.display())]
+    Submodule(PathBuf),
     /// A file's content where only a pointer to it may be.
     #[error("{} is kept by Git LFS, and only a pointer to its content can be committed", .0.display())]
     Lfs(PathBuf),
@@ -44,6 +47,9 @@ impl From<CheckoutError> for Failure {
         let hint = match &error {
             CheckoutError::Outside { .. } => Some("widen --path, or leave it out"),
             CheckoutError::Lfs(_) => Some("`git lfs` makes a pointer and uploads the content"),
+            CheckoutError::Submodule(_) => {
+                Some("move it in a clone of your own, which mr-push takes in the place of COMMAND")
+            }
             CheckoutError::Special(_) | CheckoutError::Malformed(_) => None,
         };
         let failure = Self::new(FailureKind::Input, error);
@@ -132,9 +138,18 @@ pub fn changes(
     limit: &Path,
     rules: &Changes,
 ) -> Result<Changes, Failure> {
+    let unreadable = || "can't read what the command left";
     let mut found = BTreeSet::new();
-    walk(before, directory, Path::new(""), &mut found)
-        .or_fail_with(FailureKind::Input, || "can't read what the command left")?;
+    walk(before, directory, Path::new(""), &mut found).or_fail_with(FailureKind::Input, unreadable)?;
+    for (path, _) in before.iter().filter(|(path, _)| is_submodule(before, path)) {
+        if directory.join(path).join(".git").exists() {
+            return Err(CheckoutError::Submodule(path.clone()).into());
+        }
+        // What was an empty directory has become files.
+        walk(&Changes::new(), directory, path, &mut found)
+            .or_else(|error| if is_none(&error) { Ok(()) } else { Err(error) })
+            .or_fail_with(FailureKind::Input, unreadable)?;
+    }
     let absent = rules.iter().filter(|(path, _)| !found.contains(*path));
     write(repository, &absent.map(|(path, file)| (path.clone(), *file)).collect(), directory)?;
     repository
@@ -156,7 +171,8 @@ pub fn changes(
     }
     for (path, entry) in before {
         let is_submodule = entry.is_some_and(|entry| entry.mode == SUBMODULE);
-        let gone = !found.contains(path) && (!is_submodule || !directory.join(path).is_dir());
+        let is_filled = || found.iter().any(|file| file != path && file.starts_with(path));
+        let gone = !found.contains(path) && (!is_submodule || !directory.join(path).is_dir() || is_filled());
         if gone {
             changes.insert(path.clone(), None);
         }
@@ -176,6 +192,11 @@ fn walk(before: &Changes, directory: &Path, below: &Path, found: &mut BTreeSet<P
         }
     }
     Ok(())
+}
+
+/// Whether there is no directory: nothing, or a file.
+fn is_none(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn is_submodule(before: &Changes, path: &Path) -> bool {

@@ -8,7 +8,7 @@ use step::{
     ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt, Secret, Talk, environment,
 };
 
-use crate::commit::Identity;
+use crate::commit::{self, Identity};
 use crate::delivery::deliver;
 use crate::forge::{Forge, Wishes};
 use crate::job::{Job, Lease, Source, Tokens};
@@ -175,7 +175,10 @@ impl Cli {
             Some(clone) => clone.push_url("origin")?,
             None => self.repository.clone(),
         };
-        let config = git2::Config::open_default().ok();
+        let config = match &clone {
+            Some(clone) => clone.config(),
+            None => git2::Config::open_default().ok(),
+        };
         let author = self.author(config.as_ref())?;
         let committer =
             identity_in("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL").unwrap_or_else(|| author.clone());
@@ -185,7 +188,8 @@ impl Cli {
         };
         let epoch = environment::var("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok());
         let url: git_remote::RemoteUrl = url.parse()?;
-        let settings = self.remote.settings(&url, &["MR_PUSH_TOKEN"])?;
+        let clone_config = clone.as_ref().map(LocalClone::config_file);
+        let settings = self.remote.settings(&url, &["MR_PUSH_TOKEN"], clone_config.as_deref())?;
         let gitlab_host = environment::var("CI_SERVER_HOST");
         let tokens = Tokens {
             any: settings.http.token.clone(),
@@ -195,11 +199,12 @@ impl Cli {
         };
         let on_own_gitlab = gitlab_host.as_deref().is_some_and(|host| url.host() == Some(host));
         let own_api = environment::var("CI_API_V4_URL").filter(|_| on_own_gitlab);
-        let message = self.message.clone().or_else(|| self.request.title.clone());
-        let title =
-            self.request.title.clone().or_else(|| {
-                message.as_ref().and_then(|message| message.lines().next()).map(ToOwned::to_owned)
-            });
+        let given_title = not_blank(self.request.title.as_ref());
+        let message = not_blank(self.message.as_ref()).or_else(|| given_title.clone());
+        let title = given_title.or_else(|| {
+            let first = message.as_ref()?.lines().find(|line| !line.trim().is_empty())?;
+            Some(first.trim().to_owned())
+        });
         Ok(Job {
             target: self.target.clone(),
             branch: self.branch.clone(),
@@ -231,10 +236,14 @@ impl Cli {
                     .hint("--author 'Name <address>'")
             });
         }
+        // As with git, each of the two may come from either place.
+        let either = |variable: &str, key: &str| {
+            let configured = || config?.get_string(key).ok().filter(|value| !value.is_empty());
+            environment::var(variable).or_else(configured)
+        };
         let configured = || {
-            let config = config?;
-            let value = |name| config.get_string(name).ok().filter(|value| !value.is_empty());
-            Some(Identity { name: value("user.name")?, email: value("user.email")? })
+            let name = either("GIT_AUTHOR_NAME", "user.name")?;
+            Some(Identity { name, email: either("GIT_AUTHOR_EMAIL", "user.email")? })
         };
         let on_github = || {
             let name = environment::var("GITHUB_ACTOR")?;
@@ -267,9 +276,9 @@ impl Cli {
     /// Where the change comes from, for whoever reads the history later.
     fn trailers(&self) -> Vec<(String, String)> {
         let of_job = [
-            ("Source-Commit", ["CI_COMMIT_SHA", "GITHUB_SHA"]),
-            ("Source-Pipeline", ["CI_PIPELINE_URL", "CI_PIPELINE_ID"]),
-            ("Source-Job", ["CI_JOB_URL", "CI_JOB_ID"]),
+            (commit::SOURCE_COMMIT, ["CI_COMMIT_SHA", "GITHUB_SHA"]),
+            (commit::SOURCE_PIPELINE, ["CI_PIPELINE_URL", "CI_PIPELINE_ID"]),
+            (commit::SOURCE_JOB, ["CI_JOB_URL", "CI_JOB_ID"]),
         ];
         let found = of_job
             .into_iter()
@@ -289,11 +298,13 @@ impl RequestOptions {
         }
         Ok(Wishes {
             title,
-            description: self.description.clone(),
-            labels: self.label.clone(),
-            assignees: self.assignee.clone(),
-            reviewers: self.reviewer.clone(),
-            milestone: self.milestone.clone(),
+            subject: None,
+            // GitLab would read nothing as `true`; a variable that is not set is no wish.
+            description: not_blank(self.description.as_ref()),
+            labels: each_not_blank(&self.label),
+            assignees: each_not_blank(&self.assignee),
+            reviewers: each_not_blank(&self.reviewer),
+            milestone: not_blank(self.milestone.as_ref()),
             draft: self.draft,
             auto_merge: self.auto_merge,
             remove_source_branch: self.remove_source_branch,
@@ -302,6 +313,14 @@ impl RequestOptions {
             push_options: self.push_option.clone(),
         })
     }
+}
+
+fn not_blank(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty()).cloned()
+}
+
+fn each_not_blank(texts: &[String]) -> Vec<String> {
+    texts.iter().filter_map(|text| not_blank(Some(text))).collect()
 }
 
 fn identity_in(name: &str, email: &str) -> Option<Identity> {

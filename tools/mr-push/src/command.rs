@@ -58,6 +58,10 @@ pub fn run(words: &[String], directory: &Path, stdin: Option<&Input>) -> Result<
     let ending = end_with_us(child.id(), has_group);
     let status = child.wait().or_fail_with(FailureKind::Internal, || format!("can't wait for {program}"))?;
     ending.disarm();
+    // What it has left running would write into a checkout that is read and then taken away.
+    if has_group && let Some(pid) = pid(child.id()) {
+        let _ = kill_process_group(pid, Signal::TERM);
+    }
     if status.success() {
         return Ok(());
     }
@@ -65,9 +69,13 @@ pub fn run(words: &[String], directory: &Path, stdin: Option<&Input>) -> Result<
     Err(Failure::new(FailureKind::Input, error).hint("its own messages are above"))
 }
 
+fn pid(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
+}
+
 /// A signal that ends this program ends the command too, and what it has started, before its checkout is taken away.
 fn end_with_us(id: u32, has_group: bool) -> Cleanup {
-    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    let pid = pid(id);
     Cleanup::new(move || {
         let Some(pid) = pid else { return };
         if !has_group {

@@ -5,8 +5,12 @@ use step::{Failure, FailureKind, ResultExt};
 
 use crate::signing::Signer;
 
-/// Trailers that name a run, not the change: another run of the same change has others.
-const RUN_TRAILERS: [&str; 2] = ["Source-Pipeline", "Source-Job"];
+/// Where a change comes from, as trailers.
+pub const SOURCE_COMMIT: &str = "Source-Commit";
+/// The pipeline that made it; another run of the same change has another one.
+pub const SOURCE_PIPELINE: &str = "Source-Pipeline";
+/// The job that made it.
+pub const SOURCE_JOB: &str = "Source-Job";
 
 /// Who made the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub struct Words {
 impl Words {
     /// The whole message; trailers are a paragraph of their own at its end.
     fn text(&self) -> String {
-        let mut text = self.message.trim_end().to_owned();
+        let mut text = self.message.trim_start_matches(['\n', '\r']).trim_end().to_owned();
         if !self.trailers.is_empty() {
             let has_trailers = git2::message_trailers_strs(&text).is_ok_and(|found| found.len() > 0);
             text.push_str(if has_trailers { "\n" } else { "\n\n" });
@@ -90,18 +94,22 @@ pub fn create(
     made.or_fail_with(FailureKind::Output, stored)
 }
 
-/// Whether a commit on the branch is the same change made by an earlier run, possibly on an older target.
-pub fn is_same_change(existing: &git2::Commit<'_>, new: &git2::Commit<'_>) -> bool {
+/// Whether a commit on the branch says the same as one of ours, so that an earlier run may have made it, on an older target.
+pub fn says_the_same(existing: &git2::Commit<'_>, new: &git2::Commit<'_>) -> bool {
     let who = |commit: &git2::Commit<'_>| commit.author().email_bytes().to_vec();
     existing.parent_count() == 1
         && who(existing) == who(new)
-        && without_run(existing.message_bytes()) == without_run(new.message_bytes())
+        && without_source(existing.message_bytes()) == without_source(new.message_bytes())
 }
 
-fn without_run(message: &[u8]) -> Vec<String> {
+/// A message without the trailers that tell where the change comes from: another commit may lead to the same change.
+fn without_source(message: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(message);
-    let of_run = |line: &&str| line.split_once(": ").is_some_and(|(key, _)| RUN_TRAILERS.contains(&key));
-    text.trim_end().lines().filter(|line| !of_run(line)).map(ToOwned::to_owned).collect()
+    let of_source = |line: &&str| {
+        let key = line.split_once(": ").map(|(key, _)| key);
+        key.is_some_and(|key| [SOURCE_COMMIT, SOURCE_PIPELINE, SOURCE_JOB].contains(&key))
+    };
+    text.trim_end().lines().filter(|line| !of_source(line)).map(ToOwned::to_owned).collect()
 }
 
 /// The tree of a commit.
@@ -145,9 +153,9 @@ mod tests {
 
     #[test]
     fn another_run_of_the_same_change_is_the_same() {
-        let one = without_run(b"Bump\n\nSource-Commit: 1\nSource-Job: https://ci.test/1\n");
-        let two = without_run(b"Bump\n\nSource-Commit: 1\nSource-Job: https://ci.test/2\n");
+        let one = without_source(b"Bump\n\nSource-Commit: 1\nSource-Job: https://ci.test/1\n");
+        let two = without_source(b"Bump\n\nSource-Commit: 2\nSource-Job: https://ci.test/2\n");
         assert_eq!(one, two);
-        assert_ne!(one, without_run(b"Bump\n\nSource-Commit: 2\n"));
+        assert_ne!(one, without_source(b"Bump\n\nRefs: #2\n"));
     }
 }

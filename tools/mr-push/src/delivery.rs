@@ -9,7 +9,7 @@ use git2::Oid;
 use step::{Console, Failure, FailureKind, ResultExt};
 
 use crate::commit::{self, Words, tree_of};
-use crate::forge::{self, Forge, Way};
+use crate::forge::{self, Forge, Way, Wishes};
 use crate::job::{Job, Lease, Source};
 use crate::outcome::Outcome;
 use crate::preflight::{self, Standing, reference};
@@ -37,6 +37,8 @@ pub struct Prepared {
     pub changes: Changes,
     /// What the server does not have, the commit included.
     pub objects: Vec<Oid>,
+    /// The first line of its message.
+    pub subject: String,
 }
 
 enum Step {
@@ -57,8 +59,17 @@ pub fn deliver(mut job: Job, console: &Console) -> Result<Outcome, Failure> {
         Source::Command(_) => store.keep_stdin()?,
         Source::Clone(_) => None,
     };
-    let mut run =
-        Run { job: &job, console, store, stdin, forge, prepared: None, transfer: Cell::new("full") };
+    let mut run = Run {
+        job: &job,
+        console,
+        store,
+        stdin,
+        forge,
+        prepared: None,
+        transfer: Cell::new("full"),
+        first_seen: Cell::new(None),
+        pushed: Cell::new(None),
+    };
     let mut connection = None;
     let mut wait = FIRST_WAIT;
     for attempt in 1..=job.attempts {
@@ -90,6 +101,10 @@ pub struct Run<'a> {
     prepared: Option<Prepared>,
     /// How little was fetched for it.
     pub transfer: Cell<&'static str>,
+    /// Where the branch was when this run first looked, once it has; no commit where it was not there.
+    pub first_seen: Cell<Option<Option<Oid>>>,
+    /// What this run has pushed.
+    pub pushed: Cell<Option<Oid>>,
 }
 
 impl Run<'_> {
@@ -114,7 +129,11 @@ impl Run<'_> {
         };
         // Everything that can be refused without the change is refused here.
         let early = Self::standing(&refs, &target, job.branch.as_deref(), way)?;
-        let options = self.options(way, &target, job.branch.as_deref().unwrap_or_default())?;
+        if job.branch.is_some() && self.first_seen.get().is_none() {
+            self.first_seen.set(Some(early.existing));
+        }
+        let branch = job.branch.as_deref().unwrap_or_default();
+        let options = Self::options(&job.wishes, way, &target, branch, job.lease)?;
         preflight::check_options(remote.push_side()?.1, &options)?;
 
         let began = Instant::now();
@@ -136,8 +155,12 @@ impl Run<'_> {
         if job.branch.is_none() && standing.existing.is_some() {
             self.fetch_commits(&mut remote, standing.base, standing.existing)?;
         }
-        let mut delivery = Delivery { run: self, prepared, way, forge, target, branch, standing };
-        let options = self.options(way, &delivery.target, &delivery.branch)?;
+        if self.first_seen.get().is_none() {
+            self.first_seen.set(Some(standing.existing));
+        }
+        let wishes = Wishes { subject: Some(prepared.subject.clone()), ..job.wishes.clone() };
+        let options = Self::options(&wishes, way, &target, &branch, job.lease)?;
+        let mut delivery = Delivery { run: self, prepared, way, forge, target, branch, standing, wishes };
         let outcome = delivery.finish(&mut remote, &options)?;
         Ok(Step::Done(Outcome { attempts: attempt, ..outcome }))
     }
@@ -193,11 +216,16 @@ impl Run<'_> {
         })
     }
 
-    fn options(&self, way: Way, target: &str, branch: &str) -> Result<Vec<String>, Failure> {
-        let wishes = &self.job.wishes;
+    fn options(
+        wishes: &Wishes,
+        way: Way,
+        target: &str,
+        branch: &str,
+        lease: Lease,
+    ) -> Result<Vec<String>, Failure> {
         match way {
             Way::GitlabOptions => forge::gitlab(wishes, target),
-            Way::Agit => forge::agit(wishes, branch, self.job.lease != Lease::Keep),
+            Way::Agit => forge::agit(wishes, branch, lease != Lease::Keep),
             Way::GiteaApi | Way::GithubApi | Way::Plain => Ok(wishes.push_options.clone()),
         }
     }
@@ -220,7 +248,7 @@ impl Run<'_> {
         let repository = &self.store.repository;
         let base_tree = tree_of(repository, standing.base)?;
         let changes = match &job.source {
-            Source::Clone(clone) => clone.changes(repository, &base_tree, &job.path)?,
+            Source::Clone(clone) => clone.changes(&self.store, standing.base, &job.path, self.console)?,
             Source::Command(words) => self.run_command(words, remote, &base_tree)?,
         };
         let base_time = repository.find_commit(standing.base).map_or(0, |commit| commit.time().seconds());
@@ -239,7 +267,8 @@ impl Run<'_> {
         let commit = commit::create(repository, &words, new.id, standing.base, job.signer.as_ref())?;
         let mut objects = new.objects;
         objects.push(commit);
-        Ok(Prepared { base: standing.base, commit, changes, objects })
+        let subject = words.message.trim_start().lines().next().unwrap_or_default().to_owned();
+        Ok(Prepared { base: standing.base, commit, changes, objects, subject })
     }
 
     /// Fetches the target's commit, and the branch's, unless they are there.
@@ -265,6 +294,18 @@ impl Run<'_> {
         self.console.detail(format!("fetched {} bytes ({transfer})", fetched.bytes));
         self.transfer.set(transfer);
         Ok(())
+    }
+
+    /// Fetches a commit that no branch ends with, and its tree; `false` where the server gives none.
+    pub fn fetch_ancestor(&self, remote: &mut Remote, commit: Oid) -> Result<bool, Failure> {
+        if self.missing(&[commit])?.is_empty() {
+            return Ok(true);
+        }
+        if !remote.allows_any_object()? {
+            return Ok(false);
+        }
+        remote.fetch(&self.store.repository, &[commit], Narrowing { shallow: true, blobless: true })?;
+        Ok(true)
     }
 
     fn missing(&self, objects: &[Oid]) -> Result<Vec<Oid>, Failure> {
@@ -319,7 +360,7 @@ fn default_branch(remote: &mut Remote) -> Result<String, Failure> {
 
 /// Whether a trailer is the same for every job of the source's commit.
 fn is_of_source(key: &str) -> bool {
-    !matches!(key, "Source-Pipeline" | "Source-Job")
+    ![commit::SOURCE_PIPELINE, commit::SOURCE_JOB].contains(&key)
 }
 
 /// The same change always gets the same name.

@@ -5,13 +5,13 @@ use git2::{Buf, Oid, Repository};
 use serde_json::json;
 use step::{Failure, FailureKind, ResultExt};
 
-use crate::commit::{is_same_change, tree_of};
+use crate::commit::{says_the_same, tree_of};
 use crate::delivery::{Prepared, Run};
-use crate::forge::{Answer, Api, Forge, Opened, Way, none_left_out, server_words, without_variables};
+use crate::forge::{Answer, Api, Forge, Opened, Way, Wishes, none_left_out, server_words, without_variables};
 use crate::job::Lease;
 use crate::outcome::Outcome;
 use crate::preflight::{self, Standing};
-use crate::tree::has_all;
+use crate::tree::{between, has_all};
 
 /// A prepared change on its way to the server.
 pub struct Delivery<'a> {
@@ -29,6 +29,8 @@ pub struct Delivery<'a> {
     pub branch: String,
     /// Where both are.
     pub standing: Standing,
+    /// What the request is to be like.
+    pub wishes: Wishes,
 }
 
 impl Delivery<'_> {
@@ -43,7 +45,7 @@ impl Delivery<'_> {
             };
             return Ok(Outcome { commit: None, ..self.outcome(url, false) });
         }
-        let there = self.is_there()?;
+        let there = self.is_there(remote)?;
         if job.dry_run {
             self.run.console.note("nothing is pushed: --dry-run");
             return Ok(Outcome {
@@ -71,34 +73,65 @@ impl Delivery<'_> {
 
     /// The commit on the branch, if it is this change already; a branch with anything else is refused
     /// unless there is a lease on it.
-    fn is_there(&self) -> Result<Option<Oid>, Failure> {
-        let Some(existing) = self.standing.existing else { return Ok(None) };
-        let repository = &self.run.store.repository;
-        if existing == self.prepared.commit {
+    fn is_there(&self, remote: &mut Remote) -> Result<Option<Oid>, Failure> {
+        let existing = self.standing.existing;
+        if let Some(existing) = existing
+            && self.is_same(existing, remote)?
+        {
             return Ok(Some(existing));
         }
-        if existing == self.standing.base {
-            return Ok(None);
-        }
-        let find = |id| repository.find_commit(id).or_fail(FailureKind::Internal);
-        let same = is_same_change(&find(existing)?, &find(self.prepared.commit)?)
-            && has_all(&tree_of(repository, existing)?, &self.prepared.changes);
-        if same {
-            return Ok(Some(existing));
-        }
+        let branch = &self.branch;
         let refuse = |what: String| {
             Err(Failure::message(FailureKind::Refused, what)
                 .hint("choose another --branch, or replace its content with --force-with-lease"))
         };
-        match self.run.job.lease {
-            Lease::Keep => {
-                refuse(format!("the branch `{}` exists with other content ({existing})", self.branch))
+        match (self.run.job.lease, existing) {
+            (Lease::At(expected), Some(existing)) if expected != existing => {
+                refuse(format!("the branch `{branch}` is at {existing}, not at {expected}"))
             }
-            Lease::At(expected) if expected != existing => {
-                refuse(format!("the branch `{}` is at {existing}, not at {expected}", self.branch))
+            (Lease::At(expected), None) => {
+                refuse(format!("the branch `{branch}` is not there, and not at {expected}"))
             }
-            Lease::At(_) | Lease::Seen => Ok(None),
+            (Lease::Keep, Some(existing)) if existing != self.standing.base => {
+                refuse(format!("the branch `{branch}` exists with other content ({existing})"))
+            }
+            // What is on the target already can't be lost.
+            (Lease::Seen, existing) if existing != Some(self.standing.base) && !self.was_seen(existing) => {
+                let message = format!("the branch `{branch}` was moved by somebody else during this run");
+                Err(Failure::message(FailureKind::Transient, message)
+                    .hint("look at what is there now: another run takes it for what may be replaced"))
+            }
+            _ => Ok(None),
         }
+    }
+
+    /// Whether the branch is where this run has seen it first, or has put it.
+    fn was_seen(&self, existing: Option<Oid>) -> bool {
+        self.run.first_seen.get().is_none_or(|seen| seen == existing)
+            || (existing.is_some() && self.run.pushed.get() == existing)
+    }
+
+    /// Whether a commit brings this change and no other.
+    fn is_same(&self, existing: Oid, remote: &mut Remote) -> Result<bool, Failure> {
+        let repository = &self.run.store.repository;
+        let find = |id| repository.find_commit(id).or_fail(FailureKind::Internal);
+        let (there, new) = (find(existing)?, find(self.prepared.commit)?);
+        if there.tree_id() == new.tree_id() {
+            return Ok(true);
+        }
+        // An earlier run may have made it, on an older commit of the target.
+        let (has, wanted) = (tree_of(repository, existing)?, tree_of(repository, new.id())?);
+        let parent = there.parent_id(0).ok().filter(|parent| *parent != self.standing.base);
+        let Some(parent) = parent.filter(|_| says_the_same(&there, &new)) else { return Ok(false) };
+        if !has_all(&has, &self.prepared.changes) {
+            return Ok(false);
+        }
+        if !self.run.fetch_ancestor(remote, parent)? {
+            // What else it brings can't be seen, and its words are ours.
+            return Ok(true);
+        }
+        let brought = between(repository, &tree_of(repository, parent)?, &has);
+        Ok(has_all(&wanted, &brought.or_fail(FailureKind::Internal)?))
     }
 
     fn push(
@@ -126,7 +159,10 @@ impl Delivery<'_> {
             self.run.console.detail(format!("remote: {line}"));
         }
         match rejection {
-            None => Ok(Answer::parse(&messages)),
+            None => {
+                self.run.pushed.set(Some(commit));
+                Ok(Answer::parse(&messages))
+            }
             // Gitea refuses to do nothing (`services/agit/agit.go`).
             Some(reason)
                 if self.way == Way::Agit && reason.contains("new commit is same with old commit") =>
@@ -139,7 +175,7 @@ impl Delivery<'_> {
 
     /// Sees to it that the request is there; its URL, where the server has one.
     fn request(&self, answer: Option<&Answer>, is_there: bool) -> Result<Option<String>, Failure> {
-        let wishes = &self.run.job.wishes;
+        let wishes = &self.wishes;
         if let Some(words) = answer.and_then(|answer| answer.warnings.as_ref()) {
             let message =
                 format!("the branch is pushed, but the server made no merge request as asked: {words}");
@@ -184,7 +220,7 @@ impl Delivery<'_> {
         printed: Option<String>,
         is_there: bool,
     ) -> Result<Option<String>, Failure> {
-        let wishes = &self.run.job.wishes;
+        let wishes = &self.wishes;
         let console = self.run.console;
         let Some(api) = self.api(answer)? else {
             if printed.is_none() && answer.is_some_and(|answer| answer.invitation.is_some()) {
@@ -240,7 +276,7 @@ impl Delivery<'_> {
             Some(found) => Ok(found),
             // A server that takes no notice of a push that moves nothing.
             None if is_there => {
-                let opened = api.open_on_gitlab(&self.branch, &self.target, &self.run.job.wishes);
+                let opened = api.open_on_gitlab(&self.branch, &self.target, &self.wishes);
                 // Another job may have been faster.
                 opened.or_else(|failure| api.find(&self.branch, &self.target)?.ok_or(failure))
             }

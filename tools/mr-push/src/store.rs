@@ -31,6 +31,11 @@ impl Store {
         Ok(Self { repository, directory, _cleanup: cleanup })
     }
 
+    /// Where all of it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A new, empty directory for a checkout; an earlier one is removed.
     pub fn empty_checkout(&self) -> Result<PathBuf, Failure> {
         let path = self.directory.join("checkout");

@@ -75,6 +75,16 @@ pub fn has_all(tree: &Tree<'_>, changes: &Changes) -> bool {
     changes.iter().all(|(path, wanted)| file_at(tree, path) == *wanted)
 }
 
+/// What one tree has otherwise than another; their files' contents need not be there.
+pub fn between(repository: &Repository, old: &Tree<'_>, new: &Tree<'_>) -> Result<Changes, git2::Error> {
+    let diff = repository.diff_tree_to_tree(Some(old), Some(new), None)?;
+    let files = diff.deltas().flat_map(|delta| {
+        let paths = [delta.old_file().path(), delta.new_file().path()];
+        paths.map(|path| path.map(Path::to_owned))
+    });
+    Ok(files.flatten().map(|path| (path.clone(), file_at(new, &path))).collect())
+}
+
 /// A tree with changes applied, and the objects of it that the old tree does not have.
 pub struct NewTree {
     /// The root.

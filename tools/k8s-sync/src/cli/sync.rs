@@ -283,7 +283,7 @@ impl Sync {
         // In a job it is a token of the job's own server.
         let of_elsewhere = environment::var("CI_SERVER_HOST").is_some_and(|own| url.host() != Some(&own));
         let tokens = &["K8S_SYNC_TOKEN", "GITLAB_TOKEN"][..if of_elsewhere { 1 } else { 2 }];
-        let settings = self.remote.settings(&url, tokens)?;
+        let settings = self.remote.settings(&url, tokens, None)?;
         let cache = self.cache.clone().unwrap_or_else(|| {
             let home = environment::var_os("XDG_CACHE_HOME")
                 .map(PathBuf::from)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::CredentialHelper;
@@ -14,6 +15,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 use ureq::{Agent, Body, BodyReader, Proxy};
 
 use crate::RemoteError;
+use crate::http_config::configuration;
 use crate::settings::{ClientCertificate, HttpSettings, Settings};
 use crate::transport::{Service, Transport};
 
@@ -112,6 +114,7 @@ pub(crate) struct HttpTransport {
     server: String,
     authorization: Option<Secret>,
     credential_helpers: bool,
+    clone_config: Option<PathBuf>,
 }
 
 impl HttpTransport {
@@ -133,6 +136,7 @@ impl HttpTransport {
             server: url_without_credentials(base),
             authorization: token.map(|token| basic(user, token.expose())),
             credential_helpers: http.credential_helpers,
+            clone_config: http.clone_config.clone(),
         })
     }
 
@@ -155,7 +159,7 @@ impl HttpTransport {
         if response.status() == StatusCode::UNAUTHORIZED
             && authorization.is_none()
             && self.credential_helpers
-            && let Some(found) = helpers_credentials(&self.base)
+            && let Some(found) = helpers_credentials(&self.base, self.clone_config.as_deref())
         {
             self.authorization = Some(found);
             return self.request(method, url, headers, body);
@@ -272,8 +276,8 @@ fn basic(user: &str, password: &str) -> Secret {
 }
 
 /// What `git credential fill` would find without asking anyone.
-fn helpers_credentials(url: &str) -> Option<Secret> {
-    let config = git2::Config::open_default().ok()?;
+fn helpers_credentials(url: &str, clone_config: Option<&Path>) -> Option<Secret> {
+    let config = configuration(clone_config)?;
     let (user, password) = CredentialHelper::new(url).config(&config).execute()?;
     Some(basic(&user, &password))
 }

@@ -1,9 +1,9 @@
 //! git's `http.*` configuration for one URL: of `http.<url>.<key>` the best match counts, else `http.<key>`
 //! (git-config(1), section "http.<url>.*").
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use git2::Config;
+use git2::{Config, ConfigLevel};
 use url::Url;
 
 use crate::url::{RemoteUrl, Scheme};
@@ -14,9 +14,19 @@ pub(crate) struct HttpConfig {
     url: Option<Url>,
 }
 
+/// The user's and the machine's configuration, and that of a clone, whose file this is.
+pub(crate) fn configuration(of_clone: Option<&Path>) -> Option<Config> {
+    let mut config = Config::open_default().ok()?;
+    if let Some(file) = of_clone {
+        // One that can't be read says nothing.
+        let _ = config.add_file(file, ConfigLevel::Local, false);
+    }
+    Some(config)
+}
+
 impl HttpConfig {
-    /// The user's and the machine's configuration, as it is for a repository, or for the API of an SSH server.
-    pub(crate) fn open(repository: &RemoteUrl) -> Self {
+    /// The configuration as it is for a repository, or for the API of an SSH server.
+    pub(crate) fn open(repository: &RemoteUrl, of_clone: Option<&Path>) -> Self {
         let url = match repository.scheme() {
             Scheme::Http { base, user, .. } => Url::parse(base).ok().map(|mut url| {
                 // A URL that is none of a server's can have no user, and needs none.
@@ -26,7 +36,7 @@ impl HttpConfig {
             Scheme::Ssh { host, .. } => Url::parse(&format!("https://{host}/")).ok(),
             Scheme::Local(_) => None,
         };
-        Self { config: Config::open_default().ok(), url }
+        Self { config: configuration(of_clone), url }
     }
 
     /// The value of `http.<key>`.

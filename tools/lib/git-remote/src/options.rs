@@ -56,11 +56,16 @@ pub struct RemoteOptions {
 
 impl RemoteOptions {
     /// The settings that these options, the environment and git's configuration make together for a server. The
-    /// token is in the first of the variables that is set.
-    pub fn settings(&self, url: &RemoteUrl, token_variables: &[&str]) -> Result<Settings, Failure> {
+    /// token is in the first of the variables that is set. A clone's configuration counts where its file is named.
+    pub fn settings(
+        &self,
+        url: &RemoteUrl,
+        token_variables: &[&str],
+        clone_config: Option<&Path>,
+    ) -> Result<Settings, Failure> {
         Ok(Settings {
             ssh: self.ssh()?,
-            http: self.http(url, token_variables)?,
+            http: self.http(url, token_variables, clone_config)?,
             connect_timeout: Duration::from_secs(self.connect_timeout),
             silence_timeout: Duration::from_secs(self.silence_timeout),
             clients: HttpClients::default(),
@@ -110,8 +115,13 @@ impl RemoteOptions {
         Ok(known)
     }
 
-    fn http(&self, url: &RemoteUrl, token_variables: &[&str]) -> Result<HttpSettings, Failure> {
-        let config = HttpConfig::open(url);
+    fn http(
+        &self,
+        url: &RemoteUrl,
+        token_variables: &[&str],
+        clone_config: Option<&Path>,
+    ) -> Result<HttpSettings, Failure> {
+        let config = HttpConfig::open(url, clone_config);
         let file = |option: &Option<PathBuf>, key: &str| option.clone().or_else(|| config.path(key));
         // A GitLab job is told which authority vouches for its own server.
         let jobs_server = environment::var("CI_SERVER_HOST").filter(|host| url.host() == Some(host));
@@ -148,6 +158,7 @@ impl RemoteOptions {
             http_proxy: or_environment(&["http_proxy", "all_proxy", "ALL_PROXY"]),
             no_proxy: environment::first_of(&["no_proxy", "NO_PROXY"]),
             credential_helpers: true,
+            clone_config: clone_config.map(Path::to_owned),
         })
     }
 }

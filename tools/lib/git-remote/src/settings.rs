@@ -78,6 +78,8 @@ pub struct HttpSettings {
     pub no_proxy: Option<String>,
     /// Whether git's credential helpers are asked where a server wants credentials and none are set.
     pub credential_helpers: bool,
+    /// The configuration file of a clone, which counts besides the user's and the machine's.
+    pub clone_config: Option<PathBuf>,
 }
 
 /// A client certificate for HTTPS.

@@ -41,6 +41,8 @@ impl Forge {
 pub struct Wishes {
     /// One line.
     pub title: Option<String>,
+    /// What the commit says in a line, for a request that needs a title and has none.
+    pub subject: Option<String>,
     /// May have several lines.
     pub description: Option<String>,
     /// Labels to add.

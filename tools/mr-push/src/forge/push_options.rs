@@ -71,7 +71,9 @@ pub fn gitlab(wishes: &Wishes, target: &str) -> Result<Vec<String>, Failure> {
 /// The options that make or update a pull request on Gitea by a push to `refs/for/TARGET`.
 pub fn agit(wishes: &Wishes, topic: &str, force: bool) -> Result<Vec<String>, Failure> {
     let mut options = vec![format!("topic={topic}")];
-    if let Some(title) = &wishes.title {
+    // A draft is one by its title.
+    let title = wishes.title.as_ref().or(wishes.subject.as_ref().filter(|_| wishes.draft));
+    if let Some(title) = title {
         let draft = if wishes.draft { "WIP: " } else { "" };
         options.push(format!("title={draft}{title}"));
     }

@@ -178,6 +178,72 @@ fn other_peoples_commits_stay_unless_there_is_a_lease() {
 }
 
 #[test]
+fn a_lease_is_on_what_this_run_has_seen() {
+    let server = Server::new();
+    server.demo("b", BUMP).ended(0);
+    let seen = server.git("bare", &["rev-parse", "b"]);
+    // Somebody pushes while the command runs.
+    let colleague = format!(
+        "cd {home}/work && git checkout -q -B b {seen} && git commit -q --allow-empty -m colleague && \
+         git push -q origin b && cd - && echo 'image: app:3' >manifests/app.yml",
+        home = server.home.path().display()
+    );
+    let options = ["--forge", "gitlab", "--target", "demo", "--branch", "b", "--path", "manifests"];
+    server.git("work", &["fetch", "-q", "origin"]);
+    server
+        .run(&[&options[..], &["--force-with-lease"]].concat(), &colleague)
+        .ended(75)
+        .says("moved by somebody else");
+    assert_eq!(server.git("bare", &["log", "-1", "--format=%s", "b"]), "colleague");
+    // A branch that is not there is not at the commit that the lease names.
+    let at = format!("--force-with-lease={seen}");
+    let absent = ["--forge", "none", "--target", "demo", "--branch", "gone", &at];
+    server.run(&absent, BUMP).ended(2).says("is not there");
+    assert!(!server.has_branch("gone"));
+}
+
+#[test]
+fn the_same_change_is_the_same_content() {
+    let server = Server::new();
+    let run = |title: &str, source: &str, script: &str| {
+        let options =
+            ["--forge", "none", "--target", "demo", "--branch", "b", "--path", "manifests", "--title", title];
+        Ran::of(server.command(&options, script).env("CI_COMMIT_SHA", source))
+    };
+    run("One", "1", "echo 2 >manifests/a; echo 2 >manifests/b").ended(0);
+    let first = server.git("bare", &["rev-parse", "b"]);
+    // Another commit of the application, and other words.
+    run("Two", "2", "echo 2 >manifests/a; echo 2 >manifests/b").ended(0);
+    assert_eq!(server.git("bare", &["rev-parse", "b"]), first);
+    // Less than what is there, and more.
+    run("One", "1", "echo 2 >manifests/a").ended(2).says("other content");
+    run("One", "1", "echo 2 >manifests/a; echo 2 >manifests/b; echo 2 >manifests/c").ended(2);
+    // On a target that has moved, what is there can only be told by what it was made on.
+    server.write("other/file", "y\n");
+    server.git("work", &["commit", "-qam", "unrelated"]);
+    server.push_demo();
+    run("One", "3", "echo 2 >manifests/a; echo 2 >manifests/b").ended(0);
+    run("One", "3", "echo 2 >manifests/a").ended(2).says("other content");
+    assert_eq!(server.git("bare", &["rev-parse", "b"]), first);
+}
+
+#[test]
+fn what_is_left_empty_is_no_wish() {
+    let server = Server::new();
+    let options = ["--forge", "gitlab", "--target", "demo", "--branch", "b", "-m", "\n\nFirst\n\nSecond"];
+    let empty = ["--title", "", "--description", "", "--label", "", "--assignee", " ", "--milestone", ""];
+    server.run(&[&options[..], &empty].concat(), BUMP).ended(0);
+    let sent = fs::read_to_string(server.url().join("options")).unwrap();
+    assert!(sent.contains("merge_request.title=First\n"), "{sent}");
+    for option in ["description", "label", "assign", "milestone"] {
+        assert!(!sent.contains(&format!("merge_request.{option}")), "{sent}");
+    }
+    assert_eq!(server.git("bare", &["log", "-1", "--format=%s", "b"]), "First");
+    server.run(&["--forge", "none", "--target", "demo", "--branch", "c", "-m", ""], BUMP).ended(0);
+    assert_eq!(server.git("bare", &["log", "-1", "--format=%s", "c"]), "Update manifests/app.yml");
+}
+
+#[test]
 fn a_target_that_moves_is_built_on() {
     let server = Server::new();
     // The first run of the command moves the target, and takes its time.

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod checkout;
+mod clone;
 mod delivery;
 mod server;

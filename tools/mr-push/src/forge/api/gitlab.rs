@@ -13,7 +13,7 @@ use crate::forge::Wishes;
 impl Api {
     /// Opens the request that a push would have made, if it had moved the branch.
     pub fn open_on_gitlab(&self, branch: &str, target: &str, wishes: &Wishes) -> Result<Opened, Failure> {
-        let title = wishes.title.as_deref().unwrap_or(branch);
+        let title = wishes.title.as_deref().or(wishes.subject.as_deref()).unwrap_or(branch);
         let mut body = json!({
             "source_branch": branch,
             "target_branch": target,

@@ -200,10 +200,10 @@ impl Api {
     }
 
     fn create(&self, branch: &str, target: &str, wishes: &Wishes) -> Result<Opened, Failure> {
-        let title = wishes.title.clone().unwrap_or_else(|| branch.to_owned());
+        let title = wishes.title.as_deref().or(wishes.subject.as_deref()).unwrap_or(branch);
         let description = wishes.description.clone().unwrap_or_default();
         let path = format!("{}/pulls", self.project_path());
-        let title = self.title(&title, wishes);
+        let title = self.title(title, wishes);
         let mut body = json!({ "head": branch, "base": target, "title": title, "body": description });
         if self.forge == Forge::Github {
             body["draft"] = json!(wishes.draft);
@@ -253,7 +253,8 @@ impl Api {
             self.send("POST", &format!("{pull}/requested_reviewers"), &body)?;
         }
         // A draft can be made of an open request by its title on Gitea, and not at all on GitHub.
-        if wishes.draft && !opened.draft && self.forge == Forge::Github {
+        let is_made_draft = self.forge == Forge::Gitea && (opened.created || wishes.title.is_some());
+        if wishes.draft && !opened.draft && !is_made_draft {
             left_out.push("--draft".to_owned());
         }
         none_left_out(&left_out)
