@@ -9,6 +9,7 @@ mod watch;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use step::{ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt as _, Talk};
 
@@ -45,8 +46,8 @@ pub struct Cli {
         short,
         long,
         value_name = "FORMAT",
-        value_enum,
-        default_value_t,
+        value_parser = format(),
+        default_value = "text",
         global = true,
         env = "K8S_SYNC_OUTPUT"
     )]
@@ -88,11 +89,6 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        if self.output == Format::Dotenv {
-            return Err(
-                Failure::message(FailureKind::Usage, "k8s-sync has no dotenv output").hint("use -o json")
-            );
-        }
         let mut runtime = match self.command {
             Verb::Watch(_) => tokio::runtime::Builder::new_multi_thread(),
             // One run waits for the server most of the time: handing its requests from thread to thread takes longer
@@ -103,7 +99,7 @@ impl Program for Cli {
         let done = runtime.block_on(async {
             match self.command {
                 Verb::Health(health) => print_health(&health, self.output, io),
-                Verb::Application(watch) => watch.print_application(io),
+                Verb::Application(watch) => watch.print_application(self.output, io),
                 Verb::Diff(once) => once.diff(self.output, io).await,
                 Verb::Apply(mut once) => once.apply(self.output, io).await,
                 Verb::Wait(once) => once.wait(self.output, io).await,
@@ -114,6 +110,12 @@ impl Program for Cli {
         runtime.shutdown_background();
         done
     }
+}
+
+/// A run has no one result that would fit into variables.
+fn format() -> impl TypedValueParser<Value = Format> {
+    let values = ["text", "json"].map(PossibleValue::new);
+    PossibleValuesParser::new(values).map(|word| if word == "json" { Format::Json } else { Format::Text })
 }
 
 fn print_health(options: &HealthOf, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {

@@ -125,6 +125,9 @@ pub enum SyncError {
     /// A client certificate that nothing here can use.
     #[error("the kubeconfig's client certificate is of X.509 version 1, which the TLS library refuses")]
     OldCertificate,
+    /// The API server is not the one that the configuration vouches for.
+    #[error("the API server is not trusted: {0}")]
+    Untrusted(String),
     /// The cluster can't be reached.
     #[error("can't reach the cluster: {0}")]
     Unreachable(String),
@@ -259,6 +262,7 @@ impl SyncError {
             | Self::TakenOver { .. }
             | Self::PlanOutdated(_)
             | Self::OutOfProject { .. }
+            | Self::Untrusted(_)
             | Self::NamespaceInUse(_)
             | Self::UnknownKind { .. }
             | Self::Refused { .. }
@@ -307,6 +311,12 @@ impl SyncError {
             Self::OldCertificate => {
                 "have it made again as version 3 (MicroK8s: refresh its certificates), or use a token"
             }
+            Self::Untrusted(_) => {
+                "the kubeconfig's certificate-authority is to be the one that signed the server's certificate"
+            }
+            Self::Unreachable(_) => {
+                "is the API server up, and does the kubeconfig name it? `kubectl get --raw /livez` asks the same"
+            }
             Self::Configuration(_) => {
                 "KUBECONFIG, --dest-name CONTEXT, or a service account inside the cluster"
             }
@@ -327,8 +337,8 @@ impl SyncError {
                 "remove them from the manifest, take them with --force-conflicts, or leave them with --yield-conflicts"
             }
             Self::Immutable { .. } => {
-                "a new object can have it: annotate argocd.argoproj.io/sync-options: Replace=true,Force=true to delete \
-                 and create it again, or give it another name"
+                "a new object can have it: give it another name; or annotate argocd.argoproj.io/sync-options: \
+                 Replace=true,Force=true, which deletes it, with the data of a volume, and creates it again"
             }
             Self::UnknownKind { .. } => "its CustomResourceDefinition has to be there first",
             Self::Degraded { .. } | Self::NotHealthy { .. } => "`kubectl describe` shows the object's events",

@@ -70,6 +70,20 @@ pub fn union(fields: &mut Value, more: &Value) {
     }
 }
 
+/// The fields of a set that another set has not.
+pub fn difference(fields: &Value, less: &Value) -> Value {
+    let (Some(all), Some(less)) = (fields.as_object(), less.as_object()) else { return fields.clone() };
+    let rest = all.iter().filter_map(|(field, deeper)| {
+        let Some(known) = less.get(field) else { return Some((field.clone(), deeper.clone())) };
+        // A leaf, or what the other set has as a whole.
+        below(deeper)?;
+        below(known)?;
+        let rest = difference(deeper, known);
+        (!is_empty(&rest)).then(|| (field.clone(), rest))
+    });
+    Value::Object(rest.collect())
+}
+
 /// Takes the field out that a message of the server names; whether it was there.
 pub fn remove_named(object: &mut Value, path: &str) -> bool {
     match object {
@@ -175,6 +189,17 @@ mod tests {
         assert!(remove_named(&mut object, r#".spec.containers[name="a"].ports[port=1]"#));
         assert_eq!(object["spec"]["containers"][0]["ports"], json!([]));
         assert!(!remove_named(&mut object, r#".spec.containers[name="c"].image"#));
+    }
+
+    #[test]
+    fn sets_are_taken_from_each_other() {
+        let all =
+            json!({"f:data": {".": {}, "f:a": {}, "f:b": {}}, "f:spec": {"f:x": {}}, "f:whole": {"f:y": {}}});
+        let less = json!({"f:data": {"f:a": {}}, "f:spec": {"f:x": {}}, "f:whole": {}});
+        assert_eq!(difference(&all, &less), json!({"f:data": {".": {}, "f:b": {}}}));
+        let mut object = json!({"data": {"a": "1", "b": "2"}});
+        remove(&mut object, &difference(&all, &less));
+        assert_eq!(object, json!({"data": {"a": "1"}}));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::decryption;
@@ -217,8 +219,31 @@ fn open(object: &Value, place: &str, into: &mut Vec<Manifest>) -> Result<(), Syn
             if generated { "only hooks may have a generateName" } else { "the object has no metadata.name" };
         return Err(wrong(problem));
     }
-    into.push(Manifest::new(object, place));
+    match encoded(object) {
+        Some(encoded) => into.push(Manifest::new(&encoded, place)),
+        None => into.push(Manifest::new(object, place)),
+    }
     Ok(())
+}
+
+/// A Secret with its `stringData` as `data`, which is what the server makes of it. Applied as it is written, its keys would
+/// be owned under a name that the stored object does not have: nobody would see that they differ, or take them away.
+fn encoded(object: &Value) -> Option<Value> {
+    if GroupKind::of(object) != GroupKind::parse("Secret") {
+        return None;
+    }
+    let texts = object["stringData"].as_object()?;
+    // What is wrong in it is for the server to say.
+    let known = object["data"].as_object().cloned().or_else(|| object["data"].is_null().then(Map::new));
+    let mut data = known?;
+    for (key, text) in texts {
+        data.insert(key.clone(), Value::from(STANDARD.encode(text.as_str()?)));
+    }
+    let mut object = object.clone();
+    let fields = object.as_object_mut()?;
+    fields.shift_remove("stringData");
+    fields.insert("data".to_owned(), Value::Object(data));
+    Some(object)
 }
 
 /// What is wrong with the metadata, told before labels are put over labels and a name becomes part of a path.
@@ -258,6 +283,18 @@ mod tests {
             r#"{"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [{"metadata": {"name": "d"}}]}"#;
         let (found, kind) = (parse(text, "f.json", None).unwrap(), GroupKind::parse("Deployment.apps"));
         assert_eq!((found[0].kind(), &found[0].object.open()["kind"]), (&kind, &"Deployment".into()));
+    }
+
+    #[test]
+    fn a_secrets_texts_are_its_data() {
+        let secret = |rest: &str| {
+            let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{rest}");
+            let mut object = parse(&text, "f.yml", None).unwrap()[0].object.open();
+            (object["data"].take(), object["stringData"].take())
+        };
+        let both = "data: {a: YQ==, b: Yg==}\nstringData: {b: other}\n";
+        assert_eq!(secret(both), (serde_json::json!({"a": "YQ==", "b": "b3RoZXI="}), Value::Null));
+        assert_eq!(secret("stringData: {c: 1}\n").1, serde_json::json!({"c": 1}), "for the server to refuse");
     }
 
     #[test]

@@ -144,6 +144,60 @@ impl Application {
     }
 }
 
+impl Application {
+    /// What [`Self::migrate`] and an apply would make of an object, of which a dry run shows the apply alone: the fields of
+    /// client-side apply that Git no longer has go away, and the server gives them their defaults.
+    pub(crate) async fn without_left_behind(
+        &self,
+        cluster: &Cluster,
+        path: &str,
+        live: &Value,
+        would_be: Value,
+    ) -> Result<Value, SyncError> {
+        let manager = self.manager();
+        let lost = left_behind(live, &would_be, &manager);
+        let mut object = would_be;
+        if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+            annotations.shift_remove(LAST_APPLIED);
+        }
+        if lost.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Ok(object);
+        }
+        fields::remove(&mut object, &lost);
+        for _ in 0..ATTEMPTS {
+            match cluster.try_to_replace(path, &object, &manager).await {
+                // A controller was faster, mostly with the status.
+                Err(SyncError::Refused { code: 409, .. }) => {
+                    let Some(now) = cluster.get(path).await? else { break };
+                    object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
+                }
+                // It is shown as it was computed.
+                Err(SyncError::Refused { .. } | SyncError::Immutable { .. }) => break,
+                tried => return tried,
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// The fields of client-side apply that would be nobody's after an apply of ours.
+fn left_behind(live: &Value, would_be: &Value, manager: &str) -> Value {
+    let entries =
+        |object: &Value| object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let (old, others): (Vec<Value>, Vec<Value>) = entries(live).into_iter().partition(is_client_side);
+    let mut lost = json!({});
+    for entry in &old {
+        fields::union(&mut lost, &entry["fieldsV1"]);
+    }
+    for entry in &others {
+        lost = fields::difference(&lost, &entry["fieldsV1"]);
+    }
+    match inventory::entry(would_be, manager) {
+        Some(ours) => fields::difference(&lost, &ours["fieldsV1"]),
+        None => lost,
+    }
+}
+
 /// Takes out what a controller of Kubernetes keeps filling in: the replicas that an autoscaler has set, and the rules of a
 /// `ClusterRole` that is put together of others. Returns which fields, and whose they are.
 pub(crate) fn leave_to_controllers(wanted: &mut Wanted, standing: Option<&Standing>) -> Vec<Conflict> {

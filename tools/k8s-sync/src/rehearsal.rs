@@ -169,6 +169,10 @@ impl Application {
         // What can't be tried out before its namespace is there is shown as it is written.
         let mut would_be = self.try_out(cluster, plan, wanted).await?.unwrap_or_else(|| wanted.object.open());
         if let Some(live) = &live {
+            let standing = plan.live.get(&wanted.identity);
+            if standing.is_some_and(|standing| standing.client_side) && !wanted.options.replace {
+                would_be = self.without_left_behind(cluster, &wanted.path, live, would_be).await?;
+            }
             wanted.ignored.keep_live(&mut would_be, live);
         }
         let change = match &live {

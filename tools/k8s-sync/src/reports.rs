@@ -12,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use quick_xml::escape::escape;
+use serde_json::json;
+use step::Failure;
 
 use crate::error::SyncError;
 use crate::manifest::Identity;
@@ -32,6 +34,20 @@ pub struct Account {
     pub synced: bool,
     /// Whether all objects are healthy; none where that was not waited for.
     pub healthy: Option<bool>,
+}
+
+impl Account {
+    /// A failure with what the run has come to: the summary that JSON's last line is.
+    pub fn summed_up(&self, failure: Failure) -> Failure {
+        let counts = self.tally.counts().map(|(change, count)| (change.word(), json!(count)));
+        let rest = [
+            ("kind", json!("summary")),
+            ("synced", json!(self.synced)),
+            ("healthy", json!(self.healthy)),
+            ("requests", json!(self.requests)),
+        ];
+        rest.into_iter().chain(counts).fold(failure, |failure, (field, value)| failure.with(field, value))
+    }
 }
 
 #[derive(Debug)]

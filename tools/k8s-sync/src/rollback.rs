@@ -13,7 +13,7 @@ use crate::manifest::Identity;
 use crate::options::Propagation;
 use crate::plan::{Leaving, Plan};
 use crate::run;
-use crate::standing::Standing;
+use crate::standing::{Standing, is_client_side};
 use crate::sync::Application;
 
 /// How long an object may take to be gone before it is made again.
@@ -92,7 +92,7 @@ impl Application {
             let propagation = Propagation::of_kind(&identity.kind);
             match cluster.delete(&entry.path, &standing.object.open(), propagation).await {
                 Err(SyncError::Refused { code: 409, .. }) => {}
-                deleted => return deleted.map(|()| Some(identity)),
+                deleted => return deleted.map(|_| Some(identity)),
             }
         }
         Err(SyncError::Unreachable(format!("{} changes too fast to be deleted", entry.path)))
@@ -102,6 +102,10 @@ impl Application {
     async fn remake(&self, cluster: &Cluster, entry: &Entry, before: &Value) -> Result<Identity, SyncError> {
         let manager = self.manager();
         let now = self.settled(cluster, &entry.path, before).await?;
+        if let Some(now) = now.as_ref().filter(|_| has_client_side(before)) {
+            self.put_back(cluster, &entry.path, before, now).await?;
+            return Ok(Identity::of(before));
+        }
         // Fields that became ours by this run had another owner's values.
         let ours = inventory::entry(before, &manager)
             .or_else(|| now.as_ref().and_then(|now| inventory::entry(now, &manager)));
@@ -116,6 +120,25 @@ impl Application {
         let how = Apply { manager: &manager, conflicts: Conflicts::Force, dry_run: false };
         cluster.apply(&entry.path, &object, how).await?;
         Ok(Identity::of(before))
+    }
+
+    /// Makes an object again what it was before its fields of client-side apply became ours, and theirs again.
+    async fn put_back(
+        &self,
+        cluster: &Cluster,
+        path: &str,
+        before: &Value,
+        now: &Value,
+    ) -> Result<(), SyncError> {
+        let manager = self.manager();
+        let mut object = before.clone();
+        object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
+        cluster.replace(path, &object, &manager).await?;
+        // What was just written would be ours.
+        let owners = json!([
+            {"op": "replace", "path": "/metadata/managedFields", "value": before["metadata"]["managedFields"]}
+        ]);
+        cluster.patch(path, &owners, &manager).await.map(drop)
     }
 
     /// The object as it is, once it is not on its way out: one that was pruned may take a moment to be gone.
@@ -139,6 +162,10 @@ impl Application {
             }
         }
     }
+}
+
+fn has_client_side(object: &Value) -> bool {
+    object["metadata"]["managedFields"].as_array().is_some_and(|entries| entries.iter().any(is_client_side))
 }
 
 impl Leaving {

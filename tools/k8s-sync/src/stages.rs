@@ -23,7 +23,7 @@ use crate::proof::Digest;
 use crate::report::Change;
 use crate::run::Run;
 use crate::standing::Standing;
-use crate::sync::{Application, Brought};
+use crate::sync::{Application, Brought, Pruned};
 use crate::wait;
 
 /// What has come of a plan.
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub yielded: Vec<(Identity, Conflict)>,
     /// Objects that came out otherwise than they were asked for: trying again at once would not help.
     pub altered: Vec<(Identity, Altered)>,
+    /// Objects that are deleted and still there, each with the finalizers that keep it.
+    pub staying: Vec<(Identity, Vec<String>)>,
 }
 
 /// A part of a sync after which everything in it is healthy.
@@ -143,11 +145,11 @@ impl Application {
                 self.bring_all(cluster, plan, step, run, outcome, tell).await?;
             }
             self.run_hooks(cluster, &stage.hooks, tell).await?;
-            self.prune_all(cluster, &stage.leaving, tell).await?;
+            self.prune_all(cluster, &stage.leaving, outcome, tell).await?;
             if stage.goes_on {
                 self.until_healthy(cluster, &stage.members, PART_OF).await?;
             }
-            self.prune_all(cluster, &stage.leaving_last, tell).await?;
+            self.prune_all(cluster, &stage.leaving_last, outcome, tell).await?;
         }
         Ok(())
     }
@@ -337,6 +339,7 @@ impl Application {
         &self,
         cluster: &Cluster,
         leaving: &[&Leaving],
+        outcome: &mut Outcome,
         tell: &mut impl FnMut(Change, &Identity) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let place = |leaving: &Leaving| (order::wave(&leaving.object), leaving.identity.kind.clone());
@@ -344,10 +347,21 @@ impl Application {
             let mut pruned = pin!(at_once(
                 together.iter().map(|leaving| async move { (*leaving, self.prune(cluster, leaving).await) }),
             ));
+            // As with what is applied: what is under way ends, also after a failure.
+            let mut failure = None;
             while let Some((leaving, result)) = pruned.next().await {
-                if result? {
-                    tell(Change::Pruned, &leaving.identity)?;
+                match result {
+                    Ok(Pruned::NotOurs) => {}
+                    Ok(Pruned::Gone) => tell(Change::Pruned, &leaving.identity)?,
+                    Ok(Pruned::Staying(finalizers)) => {
+                        tell(Change::Pruned, &leaving.identity)?;
+                        outcome.staying.push((leaving.identity.clone(), finalizers));
+                    }
+                    Err(error) => failure = failure.or(Some(error)),
                 }
+            }
+            if let Some(error) = failure {
+                return Err(error.into());
             }
         }
         Ok(())

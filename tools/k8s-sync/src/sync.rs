@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::altered::{self, Altered};
 use crate::cluster::{Cluster, Conflict};
 use crate::conflicts;
@@ -66,6 +68,31 @@ pub struct Brought {
     pub yielded: Vec<Conflict>,
     /// What came out otherwise than it was asked for.
     pub altered: Option<Altered>,
+}
+
+/// What became of an object that was to be pruned.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pruned {
+    /// It is gone, or goes when what depends on it has gone.
+    Gone,
+    /// It is being deleted, and somebody's finalizers keep it.
+    Staying(Vec<String>),
+    /// It is no longer what was read.
+    NotOurs,
+}
+
+/// Finalizers by which the garbage collector waits for dependents (apimachinery's `meta/v1/types.go`).
+const OF_GARBAGE_COLLECTION: [&str; 2] = ["foregroundDeletion", "orphan"];
+
+impl Pruned {
+    /// What the server says of an object that it has been told to delete.
+    fn of(left: &Value) -> Self {
+        let finalizers = left["metadata"]["finalizers"].as_array().into_iter().flatten();
+        let names = finalizers.filter_map(|name| name.as_str());
+        let others: Vec<String> =
+            names.filter(|name| !OF_GARBAGE_COLLECTION.contains(name)).map(ToOwned::to_owned).collect();
+        if others.is_empty() { Self::Gone } else { Self::Staying(others) }
+    }
 }
 
 impl Application {
@@ -152,7 +179,7 @@ impl Application {
     /// Deletes a member, or does not, where it is no longer what was read.
     ///
     /// Its status may have moved meanwhile: then it is read again, and goes if it still is the same member.
-    pub(crate) async fn prune(&self, cluster: &Cluster, leaving: &Leaving) -> Result<bool, SyncError> {
+    pub(crate) async fn prune(&self, cluster: &Cluster, leaving: &Leaving) -> Result<Pruned, SyncError> {
         if let Some(journal) = &self.journal {
             journal.keep(cluster, &leaving.path, leaving.kind()).await?;
         }
@@ -164,17 +191,17 @@ impl Application {
         for _ in 0..PRUNE_ATTEMPTS {
             match cluster.delete(&leaving.path, &object, propagation).await {
                 Err(SyncError::Refused { code: 409, .. }) => {}
-                ended => return ended.map(|()| true),
+                ended => return ended.map(|left| left.as_ref().map_or(Pruned::Gone, Pruned::of)),
             }
             match cluster.get_metadata(&leaving.path, leaving.kind()).await? {
                 Some(now) if now["metadata"]["uid"] == leaving.object["metadata"]["uid"] => {
                     let standing = Standing::of(now, &manager);
                     if !self.may_prune(&standing) {
-                        return Ok(false);
+                        return Ok(Pruned::NotOurs);
                     }
                     object = standing.object.open();
                 }
-                _ => return Ok(false),
+                _ => return Ok(Pruned::NotOurs),
             }
         }
         Err(SyncError::Unreachable(format!("{} changes too fast to be pruned", leaving.identity)))

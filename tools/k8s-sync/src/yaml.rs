@@ -281,7 +281,8 @@ fn scalar(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, String> {
         Some(_) => return Ok(Value::from(text)),
     };
     if !fits {
-        return Err(format!("`{text}` is not what its tag says"));
+        // It may be a secret.
+        return Err("a value is not what its tag says".to_owned());
     }
     if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
         return Err(format!("`{text}` is no number that JSON has"));

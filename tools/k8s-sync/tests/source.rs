@@ -49,6 +49,25 @@ impl Source {
     }
 }
 
+/// As process 1 of a container it can't die of a signal: the kernel keeps from it what it does not handle.
+#[test]
+fn a_signal_ends_process_one_too() {
+    let home = Home::new();
+    let ready = home.path().join("ready");
+    assert!(home.program("mkfifo").arg(&ready).status().unwrap().success());
+    let tool = home.spawnable("k8s-sync");
+    let mut command = home.program("unshare");
+    command.args(["-Urpf", "--kill-child"]).arg(tool.get_program()).args(["health", "-f"]).arg(&ready);
+    let mut container = command.spawn().unwrap();
+    // It is opened when the tool reads, which it does after it has begun to watch for signals.
+    let writer = std::fs::File::options().write(true).open(&ready).unwrap();
+    let id = container.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    assert!(home.program("kill").arg(children.trim()).status().unwrap().success());
+    assert_eq!(container.wait().unwrap().code(), Some(143));
+    drop(writer);
+}
+
 /// Holds an event against the schema.
 fn conforms(event: &serde_json::Value) {
     hermetic::schema::check(include_str!("../schema/k8s-sync.v1.json"), event);

@@ -1,6 +1,7 @@
 //! `k8s-sync application`: each option of `watch` is carried over, or refused by its name.
 
-use step::{ExitStatus, Failure, FailureKind, Io, ResultExt as _, url_without_credentials};
+use serde_json::Value;
+use step::{ExitStatus, Failure, FailureKind, Format, Io, ResultExt as _, url_without_credentials};
 
 use super::watch::{Policy, Watch};
 use crate::application;
@@ -8,7 +9,7 @@ use crate::conflicts;
 use crate::project::Project;
 
 impl Watch {
-    pub(super) fn print_application(&self, io: &mut Io) -> Result<ExitStatus, Failure> {
+    pub(super) fn print_application(&self, format: Format, io: &mut Io) -> Result<ExitStatus, Failure> {
         let followed = self.followed()?;
         for each in &followed {
             each.check()?;
@@ -18,15 +19,20 @@ impl Watch {
             first.tell_what_belongs_elsewhere(io);
         }
         for (number, each) in followed.iter().enumerate() {
+            let document = each.as_application(io)?;
+            if format == Format::Json {
+                io.out.line(document.to_string())?;
+                continue;
+            }
             if number > 0 {
                 io.out.bytes(b"---\n")?;
             }
-            io.out.bytes(each.as_application(io)?.as_bytes())?;
+            io.out.bytes(serde_yaml::to_string(&document).or_fail(FailureKind::Internal)?.as_bytes())?;
         }
         Ok(ExitStatus::Done)
     }
 
-    fn as_application(&self, io: &Io) -> Result<String, Failure> {
+    fn as_application(&self, io: &Io) -> Result<Value, Failure> {
         let sync = &self.sync;
         let Some(repo) = &sync.repo else {
             let message = "an Application needs a repository";
@@ -50,7 +56,7 @@ impl Watch {
             io.console
                 .note("Argo CD has no limit on how much is pruned at once, as --max-prune 100 has none");
         }
-        let document = application::document(&application::Options {
+        Ok(application::document(&application::Options {
             name: &sync.name,
             repo: &url_without_credentials(repo),
             revision: &sync.revision,
@@ -68,8 +74,7 @@ impl Watch {
             allow_empty: sync.allow_empty,
             project: policy.project.as_ref().map_or("default", Project::name),
             namespace_metadata: &policy.namespace_metadata,
-        });
-        serde_yaml::to_string(&document).or_fail(FailureKind::Internal)
+        }))
     }
 
     /// What would silently not be done any more.

@@ -11,11 +11,12 @@ use super::sync::Sync;
 use crate::cluster::{Cluster, Destination, Resources, connect};
 use crate::diff;
 use crate::error::SyncError;
+use crate::health::can_be_lacking;
 use crate::manifest::Identity;
-use crate::plan::Plan;
+use crate::plan::{Plan, Wanted};
 use crate::plan_file::{PlanFile, Source};
 use crate::rehearsal::{Foretold, Outlook};
-use crate::report::{self, Change, Tally};
+use crate::report::{self, Change};
 use crate::reports::{self, Account};
 use crate::rollback::Journal;
 use crate::sync::Application;
@@ -63,6 +64,7 @@ impl Once {
     /// Writes the reports that were asked for, however the run ended.
     fn report(&self, account: &Account, done: Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
         let failure = done.as_ref().err().map(ToString::to_string);
+        let done = done.map_err(|failure| account.summed_up(failure));
         let files = [
             self.junit.as_ref().map(|path| (path, account.junit(failure.as_deref()))),
             self.metrics.as_ref().map(|path| (path, account.open_metrics())),
@@ -176,8 +178,7 @@ impl Sync {
         }
         account.requests = requests(&targets);
         account.synced = !account.tally.changed();
-        let told = Tally { unchanged: 0, ..account.tally };
-        report::summary(&mut io.out, format, told, account.requests, account.synced, None)?;
+        report::summary(&mut io.out, format, account.tally, account.requests, account.synced, None)?;
         Ok(if account.synced { ExitStatus::Done } else { ExitStatus::No })
     }
 
@@ -279,12 +280,20 @@ impl Sync {
                 None => io.console.note(altered.told(&identity)),
             }
         }
+        for (identity, finalizers) in outcome.staying {
+            io.console.warn(format!(
+                "{identity} is being deleted, and stays until its finalizers are gone: {}",
+                finalizers.join(", ")
+            ));
+        }
         for (identity, conflict) in outcome.yielded {
             io.console.note(format!("left {} of {identity} to {}", conflict.field, conflict.manager));
         }
         account.synced = true;
         if self.timeout > 0 {
-            self.until_healthy(target).await.inspect_err(|_| account.healthy = Some(false))?;
+            self.until_healthy(target, Wanted::is_waited_for)
+                .await
+                .inspect_err(|_| account.healthy = Some(false))?;
         }
         Ok(())
     }
@@ -303,20 +312,34 @@ impl Sync {
             }
         }
         for target in &targets {
-            let healthy = self.until_healthy(target).await;
+            // What was not applied here may not be there, whatever its kind.
+            let is_told = |wanted: &Wanted| wanted.is_waited_for() || !can_be_lacking(&wanted.identity.kind);
+            let healthy = self.until_healthy(target, is_told).await;
             healthy
                 .map_err(|failure| placed(target.name(), failure))
                 .inspect_err(|_| account.healthy = Some(false))?;
         }
         account.requests = requests(&targets);
-        (account.synced, account.healthy) = (true, Some(true));
-        report::summary(&mut io.out, format, Tally::default(), account.requests, true, account.healthy)?;
+        account.healthy = Some(true);
+        account.synced = targets.iter().all(|target| target.plan.is_empty());
+        report::summary(
+            &mut io.out,
+            format,
+            account.tally,
+            account.requests,
+            account.synced,
+            account.healthy,
+        )?;
         Ok(ExitStatus::Done)
     }
 
-    async fn until_healthy(&self, target: &Target) -> Result<(), Failure> {
+    async fn until_healthy(
+        &self,
+        target: &Target,
+        is_waited_for: impl Fn(&Wanted) -> bool,
+    ) -> Result<(), Failure> {
         let (_, labels) = target.application.lists(&target.plan);
-        let wanted = target.plan.wanted.iter().filter(|wanted| wanted.is_waited_for());
+        let wanted = target.plan.wanted.iter().filter(|wanted| is_waited_for(wanted));
         let objects = target.application.places(&target.cluster, wanted).await?;
         if objects.is_empty() {
             return Ok(());

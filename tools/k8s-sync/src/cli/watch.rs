@@ -187,6 +187,8 @@ impl Watch {
         put(&mut sync.allow_empty, declared.allow_empty);
         put(&mut sync.paranoid, declared.paranoid);
         put(&mut sync.options, declared.sync_options);
+        put(&mut sync.namespace_labels, declared.namespace_labels);
+        put(&mut sync.namespace_annotations, declared.namespace_annotations);
         put(&mut sync.rules, declared.ignore_differences);
         put(&mut sync.respect_ignore_differences, declared.respect_ignore_differences);
         put(&mut sync.timeout, declared.timeout);

@@ -45,6 +45,11 @@ pub async fn connect(destination: &Destination) -> Result<Cluster, SyncError> {
     // Every client shares one choice of cryptography; a second one is not an error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = configuration(destination).await?;
+    let url = &config.cluster_url;
+    if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none() {
+        let problem = format!("`{url}` is not the URL of an API server, as https://HOST:6443 is");
+        return Err(SyncError::Configuration(problem));
+    }
     let names = names(destination, &config);
     config.connect_timeout = Some(Duration::from_secs(10));
     // It would try again without telling, and without anybody else's requests going slower.

@@ -198,6 +198,17 @@ impl Cluster {
         self.write(Method::PUT, &uri, object).await
     }
 
+    /// What the server would make of the object if it was made exactly this one.
+    pub(crate) async fn try_to_replace(
+        &self,
+        path: &str,
+        object: &Value,
+        manager: &str,
+    ) -> Result<Value, SyncError> {
+        let uri = format!("{path}?fieldManager={}&dryRun=All", escape(manager));
+        self.write(Method::PUT, &uri, object).await
+    }
+
     async fn write(&self, method: Method, uri: &str, object: &Value) -> Result<Value, SyncError> {
         let what = Identity::of(object).to_string();
         let body = Some((JSON, object.to_string().into_bytes()));
@@ -217,13 +228,14 @@ impl Cluster {
         self.send(Ask { method: Method::GET, uri: &uri, body: None, accept: "*/*", what: pod }).await
     }
 
-    /// Deletes exactly this object: not one that has changed since, nor one that took its name.
+    /// Deletes exactly this object: not one that has changed since, nor one that took its name. Returns it as it is, where
+    /// it is not gone at once.
     pub async fn delete(
         &self,
         path: &str,
         object: &Value,
         propagation: Propagation,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Option<Value>, SyncError> {
         let metadata = &object["metadata"];
         let same = json!({ "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
         self.delete_if(path, object, same, propagation).await
@@ -235,7 +247,7 @@ impl Cluster {
         path: &str,
         object: &Value,
         propagation: Propagation,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Option<Value>, SyncError> {
         let same = json!({ "uid": object["metadata"]["uid"] });
         self.delete_if(path, object, same, propagation).await
     }
@@ -246,7 +258,7 @@ impl Cluster {
         object: &Value,
         preconditions: Value,
         propagation: Propagation,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Option<Value>, SyncError> {
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -259,7 +271,9 @@ impl Cluster {
             .send(Ask { method: Method::DELETE, uri: path, body: Some(body), accept: JSON, what: &what })
             .await
         {
-            Ok(_) | Err(SyncError::Refused { code: 404, .. }) => Ok(()),
+            // The object, where it is not gone at once; else a Status.
+            Ok(text) => parse(&what, &text).map(|left: Value| (left["kind"] != "Status").then_some(left)),
+            Err(SyncError::Refused { code: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -358,7 +372,14 @@ fn explain(what: &str, error: kube::Error) -> SyncError {
         kube::Error::Api(status) => refusal::read(what, &status),
         kube::Error::SerdeError(error) => answer(what, &error),
         error => {
-            connection::no_credentials(&error, None).unwrap_or_else(|| SyncError::Unreachable(causes(&error)))
+            let words = causes(&error);
+            connection::no_credentials(&error, None).unwrap_or_else(|| {
+                if words.contains("invalid peer certificate") {
+                    SyncError::Untrusted(words)
+                } else {
+                    SyncError::Unreachable(words)
+                }
+            })
         }
     }
 }

@@ -48,6 +48,10 @@ pub struct Declared {
     pub paranoid: Option<bool>,
     /// Sync options.
     pub sync_options: Option<Vec<String>>,
+    /// Labels of the namespace that `CreateNamespace` makes, each `KEY=VALUE`.
+    pub namespace_labels: Option<Vec<String>>,
+    /// Its annotations.
+    pub namespace_annotations: Option<Vec<String>>,
     /// Differences that are not to be seen: the rules themselves.
     pub ignore_differences: Option<Vec<Rule>>,
     /// Whether they are not written either.
@@ -143,7 +147,7 @@ fn open(value: Value, place: &str, into: &mut Vec<Declared>) -> Result<(), Failu
 }
 
 /// What of an Application's spec is understood. A retry is always tried, and history is kept by Git.
-const UNDERSTOOD: [&str; 17] = [
+const UNDERSTOOD: [&str; 19] = [
     "project",
     "source.repoURL",
     "source.targetRevision",
@@ -157,6 +161,8 @@ const UNDERSTOOD: [&str; 17] = [
     "syncPolicy.automated.enabled",
     "syncPolicy.automated.allowEmpty",
     "syncPolicy.syncOptions",
+    "syncPolicy.managedNamespaceMetadata.labels",
+    "syncPolicy.managedNamespaceMetadata.annotations",
     "ignoreDifferences",
     "syncPolicy.retry",
     "revisionHistoryLimit",
@@ -226,10 +232,18 @@ fn of_argo_cd(object: &Value, place: &str) -> Result<Declared, Failure> {
             .map(|options| options.split(',').any(|option| option.trim() == "ServerSideDiff=true")),
         allow_empty: Some(is_automated && automated["allowEmpty"] == true),
         sync_options: Some(sync_options),
+        namespace_labels: Some(pairs(&spec["syncPolicy"]["managedNamespaceMetadata"]["labels"])),
+        namespace_annotations: Some(pairs(&spec["syncPolicy"]["managedNamespaceMetadata"]["annotations"])),
         ignore_differences: Some(rules),
         recurse: Some(spec["source"]["directory"]["recurse"] == true),
         ..Declared::default()
     })
+}
+
+/// Texts of a mapping, each `KEY=VALUE`.
+fn pairs(mapping: &Value) -> Vec<String> {
+    let fields = mapping.as_object().into_iter().flatten();
+    fields.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect()
 }
 
 /// The paths of all values that are no mappings; an empty mapping says something, too.
@@ -263,6 +277,7 @@ spec:
   syncPolicy:
     automated: {prune: true, selfHeal: true}
     syncOptions: [ServerSideApply=true, CreateNamespace=true]
+    managedNamespaceMetadata: {labels: {team: a}}
   ignoreDifferences: [{kind: Secret, jsonPointers: [/data]}]
 ";
 
@@ -281,6 +296,8 @@ spec:
             auto_prune: Some(true),
             self_heal: Some(true),
             sync_options: Some(vec!["ServerSideApply=true".into(), "CreateNamespace=true".into()]),
+            namespace_labels: Some(vec!["team=a".to_owned()]),
+            namespace_annotations: Some(Vec::new()),
             ignore_differences: Some(
                 ignore::rules("[{kind: Secret, jsonPointers: [/data]}]", "expected").unwrap(),
             ),

@@ -66,6 +66,8 @@ pub struct View {
     pub error: Option<String>,
     /// Whether the last look at the source failed.
     pub blind: bool,
+    /// Whether the cluster can't be reached.
+    pub cut_off: bool,
     /// The objects.
     pub objects: BTreeMap<Identity, ObjectView>,
     /// The last syncs, the newest first.
@@ -108,7 +110,7 @@ pub struct SyncRecord {
 impl View {
     /// Whether the cluster is as the newest commit says.
     pub fn sync_state(&self) -> SyncState {
-        if self.blind || (self.commit.is_none() && self.newer.is_none()) {
+        if self.blind || self.cut_off || (self.commit.is_none() && self.newer.is_none()) {
             SyncState::Unknown
         } else if self.newer.is_some() || self.drifted() > 0 {
             SyncState::OutOfSync
@@ -126,8 +128,11 @@ impl View {
         self.objects.values().filter(|object| object.drift.is_some()).count()
     }
 
-    /// The health of its worst object.
+    /// The health of its worst object, as far as that can be seen.
     pub fn health(&self) -> Health {
+        if self.cut_off {
+            return Health::Unknown;
+        }
         let healths = self.objects.values().map(|object| object.status.health);
         healths.max().unwrap_or(Health::Unknown)
     }

@@ -246,6 +246,40 @@ fn another_signal_ends_a_run_that_goes_back() {
 }
 
 #[test]
+fn what_is_deleted_and_stays_is_told_of() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    app.config_map("b", "1");
+    app.done("apply", &["--prune"]);
+    app.hold("configmap/a", &["test.invalid/held"]);
+    app.remove("a");
+    let output = app.run("apply", &["--prune"]);
+    app.hold("configmap/a", &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("a is being deleted, and stays") && said.contains("test.invalid/held"), "{said}");
+}
+
+#[test]
+fn waiting_is_for_what_is_not_there() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let waited = |status: i32| {
+        let output = app.run("wait", &["--timeout", "2", "-o", "json"]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        serde_json::from_str::<serde_json::Value>(said.lines().last().unwrap()).unwrap()
+    };
+    let failed = waited(75);
+    assert_eq!((&failed["kind"], &failed["healthy"]), (&"summary".into(), &false.into()));
+    assert!(failed["error"]["message"].as_str().unwrap().contains("not in the cluster yet"), "{failed}");
+    app.done("apply", &[]);
+    assert_eq!(waited(0)["synced"], true);
+    app.config_map("a", "2");
+    assert_eq!(waited(0)["synced"], false);
+}
+
+#[test]
 fn the_namespace_is_marked() {
     let app = Application::new();
     app.config_map("a", "1");

@@ -138,6 +138,88 @@ fn what_kubectl_applied_on_the_client_side_becomes_ours() {
 }
 
 #[test]
+fn a_secrets_texts_are_seen_and_kept_like_its_data() {
+    let app = Application::new();
+    let data = || app.kubectl(&["-n", &app.namespace, "get", "secret", "a", "-o", "jsonpath={.data}"]);
+    app.manifest("a", "v1\nkind: Secret\nstringData: {a: '1', b: '2'}");
+    app.done("apply", &[]);
+    app.manifest("a", "v1\nkind: Secret\nstringData: {a: '1'}");
+    assert_eq!(app.run("diff", &[]).status.code(), Some(1));
+    app.done("apply", &[]);
+    assert_eq!(data(), r#"{"a":"MQ=="}"#);
+    app.patch_as("them", "secret/a", r#"{"data": {"a": "ZHJpZnQ="}}"#);
+    assert_eq!(app.run("diff", &["--force-conflicts"]).status.code(), Some(1));
+    app.done("apply", &["--force-conflicts"]);
+    assert_eq!(data(), r#"{"a":"MQ=="}"#);
+    // It goes back as it was.
+    app.remove("a");
+    app.manifest("web", NEVER_HEALTHY);
+    let words = ["--prune", "--max-prune", "100", "--timeout", "2", "--rollback-on-failure"];
+    app.refused(75, "apply", &words);
+    assert_eq!(data(), r#"{"a":"MQ=="}"#);
+}
+
+const NEVER_HEALTHY: &str = "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}";
+
+/// A Deployment without pods, as somebody's manifest has it.
+fn scaled_down(rest: &str) -> String {
+    format!(
+        "apps/v1\nkind: Deployment\nspec: {{{rest}selector: {{matchLabels: {{a: b}}}}, template: {{metadata: \
+         {{labels: {{a: b}}}}, spec: {{containers: [{{name: c, image: none.invalid/none}}]}}}}}}"
+    )
+}
+
+#[test]
+fn what_an_adoption_takes_away_is_shown_before() {
+    let app = Application::new();
+    let file = app.home.path().join("old.yml");
+    let apply_as_before = |text: &str| {
+        std::fs::write(&file, format!("apiVersion: {text}\nmetadata: {{name: a, labels: {{team: x}}}}\n"))
+            .unwrap();
+        app.kubectl(&["-n", &app.namespace, "apply", "-f", file.to_str().unwrap()]);
+    };
+    apply_as_before(&scaled_down("replicas: 3, "));
+    app.manifest("a", &scaled_down(""));
+    let shown = |words: &[&str]| {
+        let output = app.run("diff", words);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plan = app.home.path().join("plan.json");
+    let diff = shown(&["--plan", plan.to_str().unwrap()]);
+    for line in ["-  replicas: 3", "+  replicas: 1", "-    team: x"] {
+        assert!(diff.contains(line), "{line}: {diff}");
+    }
+    app.done("apply", &["--timeout", "0", "--plan", plan.to_str().unwrap()]);
+    let replicas = ["-n", &app.namespace, "get", "deployment", "a", "-o", "jsonpath={.spec.replicas}"];
+    assert_eq!(app.kubectl(&replicas), "1");
+    // So it is where kubectl has applied to what is ours.
+    apply_as_before(&scaled_down("minReadySeconds: 5, "));
+    app.manifest("a", &scaled_down("revisionHistoryLimit: 3, "));
+    assert!(shown(&[]).contains("-  minReadySeconds: 5"));
+}
+
+#[test]
+fn an_adoption_is_taken_back() {
+    let app = Application::new();
+    let file = app.home.path().join("old.yml");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {value: old, other: 'yes'}\n";
+    std::fs::write(&file, text).unwrap();
+    app.kubectl(&["-n", &app.namespace, "apply", "-f", file.to_str().unwrap()]);
+    let object = || {
+        let words = ["-n", &app.namespace, "get", "configmap", "a", "-o", "json", "--show-managed-fields"];
+        let mut object: serde_json::Value = serde_json::from_str(&app.kubectl(&words)).unwrap();
+        object["metadata"]["resourceVersion"].take();
+        object
+    };
+    let before = object();
+    app.manifest("a", "v1\nkind: ConfigMap\ndata: {value: new}");
+    app.manifest("web", NEVER_HEALTHY);
+    app.refused(75, "apply", &["--timeout", "2", "--rollback-on-failure"]);
+    assert_eq!(object(), before);
+}
+
+#[test]
 fn an_immutable_field_is_named_with_what_would_help() {
     let app = Application::new();
     app.manifest("a", "v1\nkind: Secret\nimmutable: true\nstringData: {value: first-password}");

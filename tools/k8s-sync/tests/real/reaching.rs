@@ -189,5 +189,51 @@ fn events_are_objects_of_json() {
     assert!(diff[0]["diff"].as_str().unwrap().contains("+  value: '1'"), "{}", diff[0]);
     assert_eq!((&diff[1]["kind"], &diff[1]["synced"]), (&json!("summary"), &json!(false)));
     assert_eq!(events("apply")[1]["created"], 1);
-    assert_eq!(events("diff")[0]["synced"], true);
+    let same = events("diff");
+    assert_eq!((&same[0]["synced"], &same[0]["unchanged"]), (&json!(true), &json!(1)));
+    // A run that fails is summed up, too.
+    app.manifest("b", "v1\nkind: ConfigMap\ndata: {value: [wrong]}");
+    let failed = events("apply");
+    let last = failed.last().unwrap();
+    assert_eq!((&last["kind"], &last["synced"]), (&json!("summary"), &json!(false)));
+    assert_eq!(last["error"]["kind"], "refused");
+}
+
+#[test]
+fn what_is_no_server_and_who_is_not_vouched_for_is_told() {
+    let app = Application::new();
+    app.config_map("a", "1");
+    let said = app.refused(2, "diff", &["--dest-server", "localhost:6443"]);
+    assert!(said.contains("`localhost:6443` is not the URL of an API server"), "{said}");
+    let path = app.home.path().join("kubeconfig");
+    let text = std::fs::read_to_string(&cluster()["KUBECONFIG"]).unwrap();
+    let other = app.home.path().join("other.crt");
+    let make = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=other",
+    ];
+    let mut openssl = app.home.program("openssl");
+    openssl.args(make).arg("-keyout").arg(app.home.path().join("key")).arg("-out").arg(&other);
+    assert!(openssl.output().unwrap().status.success());
+    let authority = |line: &str| {
+        let start = line.find("certificate-authority")?;
+        Some(format!("{}certificate-authority: {}", &line[..start], other.display()))
+    };
+    let lines: Vec<String> =
+        text.lines().map(|line| authority(line).unwrap_or_else(|| line.to_owned())).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let output = app.command("diff", &[]).env("KUBECONFIG", &path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("the API server is not trusted") && said.contains("certificate-authority"),
+        "{said}"
+    );
 }

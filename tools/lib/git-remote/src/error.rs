@@ -133,7 +133,9 @@ impl RemoteError {
             {
                 "check the repository's URL, and that the key or token may read it"
             }
-            Self::NoRevision { .. } => "`git ls-remote URL` lists the branches and tags that are there",
+            Self::NoRevision { .. } => {
+                "`git ls-remote URL` lists the branches and tags that are there; of another commit the whole id is needed"
+            }
             Self::Unavailable { .. } | Self::Network { .. } => "a later run may succeed",
             Self::Store(_) => "is there room in the temporary directory (TMPDIR)?",
             _ => return None,

@@ -22,8 +22,7 @@ use crate::transport::{Service, Transport};
 /// The most of an answer that is kept for an error message or an API's result, in bytes.
 const MAX_REPLY: u64 = 8 * 1024 * 1024;
 
-const TOKEN_HINT: &str =
-    "set the token's variable or --token-file; a token needs the right to write to the repository";
+const TOKEN_HINT: &str = "set the token's variable or --token-file; a token needs the right to read the repository, and to write where it is pushed to";
 
 /// A blocking client with the connection's certificates, proxy and time-outs.
 #[derive(Debug, Clone)]
@@ -180,7 +179,7 @@ impl HttpTransport {
             StatusCode::UNAUTHORIZED if self.authorization.is_some() => RemoteError::Credentials {
                 server,
                 reason: format!("the token is not accepted ({reason})"),
-                hint: "the token may have expired, or lack the right to write to the repository",
+                hint: "the token may have expired, or lack the right to read the repository, or to write where it is pushed to",
             },
             StatusCode::UNAUTHORIZED => RemoteError::Credentials {
                 server,

@@ -1,5 +1,7 @@
 //! A connection to one repository.
 
+use std::collections::BTreeSet;
+
 use git2::{Oid, Repository};
 
 use crate::RemoteError;
@@ -109,10 +111,27 @@ impl Remote {
             let commit = refs.get(&format!("{name}^{{}}")).or_else(|| refs.get(&name))?;
             Some(Revision { reference: Some(name), commit })
         });
-        found.ok_or_else(|| RemoteError::NoRevision {
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let commit = if is_short_id(revision) { self.abbreviated(revision)? } else { None };
+        let commit = commit.ok_or_else(|| RemoteError::NoRevision {
             server: self.transport.server().to_owned(),
             revision: revision.to_owned(),
-        })
+        })?;
+        Ok(Revision { reference: None, commit })
+    }
+
+    /// The one commit at the end of a branch, or under a tag, whose id begins so: a server tells no others.
+    fn abbreviated(&mut self, start: &str) -> Result<Option<Oid>, RemoteError> {
+        let start = start.to_ascii_lowercase();
+        let refs = self.refs(&["refs/heads/", "refs/tags/"])?;
+        let ids = refs.iter().filter_map(|(name, id)| {
+            let peeled = format!("{name}^{{}}");
+            (refs.get(&peeled).is_none() && id.to_string().starts_with(&start)).then_some(id)
+        });
+        let found: BTreeSet<Oid> = ids.collect();
+        Ok(found.first().copied().filter(|_| found.len() == 1))
     }
 
     /// Fetches the objects, and what they need, into the repository. Objects that no ref points to
@@ -175,6 +194,11 @@ fn started<'a>(
         new
     };
     Ok(greeting.insert(found))
+}
+
+/// As git abbreviates ids by itself.
+fn is_short_id(text: &str) -> bool {
+    (7..40).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_hexdigit())
 }
 
 fn object_id(text: &str) -> Option<Oid> {

@@ -92,9 +92,11 @@ pub(crate) fn end() {
 
 fn die(signal: i32) {
     let _others_wait = clean_up();
-    // Dying of the signal itself tells a calling shell to stop its loop as well; as
-    // process 1 of a container that has no effect, so the status says it.
-    let _ = low_level::emulate_default_handler(signal);
+    // Dying of the signal itself tells a calling shell to stop its loop as well. Process 1 of a container can't, and would
+    // be aborted for the attempt: there the status alone says it.
+    if !is_shielded() {
+        let _ = low_level::emulate_default_handler(signal);
+    }
     low_level::exit(128 + signal);
 }
 

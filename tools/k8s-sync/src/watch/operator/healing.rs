@@ -1,6 +1,7 @@
 //! What others change in the cluster: seen, and changed back or shown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -55,7 +56,25 @@ pub(super) struct Changed {
     pub(super) failed: bool,
 }
 
+/// A watch that breaks is made anew at once; a cluster that is away for longer is told of.
+const OUTAGE: Duration = Duration::from_secs(5);
+
 impl Operator {
+    /// A watch has broken, and could not be made anew.
+    fn lose(&self, error: &SyncError, memory: &mut Memory) {
+        let name = &self.label;
+        let since = *memory.lost_since.get_or_insert_with(Instant::now);
+        if since.elapsed() <= OUTAGE || self.board.read(|all| all.get(name).is_some_and(|view| view.cut_off))
+        {
+            let message = format!("a watch broke: {error}");
+            return self.journal.tell(Level::Detail, "watch", name, &message, Value::Null);
+        }
+        self.board.update(name, |view| view.cut_off = true);
+        let message =
+            format!("what others change is not seen until the cluster can be reached again: {error}");
+        self.journal.tell(Level::Warning, "watch", name, &message, Value::Null);
+    }
+
     /// Takes in what an event says of drift and of health.
     pub(super) fn notice(&self, seen: Seen, memory: &mut Memory) {
         let name = &self.label;
@@ -64,13 +83,14 @@ impl Operator {
                 let message = format!("what others change is not seen: {error}");
                 return self.journal.tell(Level::Warning, "watch", name, &message, Value::Null);
             }
-            Seen::Lost(error) => {
-                let message = format!("a watch broke: {error}");
-                return self.journal.tell(Level::Detail, "watch", name, &message, Value::Null);
-            }
+            Seen::Lost(error) => return self.lose(&error, memory),
             Seen::Gone(identity) => (identity, None),
             Seen::Is(identity, sight) => (identity, Some(sight)),
         };
+        if memory.lost_since.take().is_some_and(|since| since.elapsed() > OUTAGE) {
+            self.board.update(name, |view| view.cut_off = false);
+            self.journal.tell(Level::Note, "watch", name, "the cluster is reached again", Value::Null);
+        }
         let Some(tracked) = memory.objects.get(&identity) else { return };
         memory.stale = true;
         let (status, footprint) = match sight {

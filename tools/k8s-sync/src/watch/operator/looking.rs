@@ -106,7 +106,9 @@ impl Operator {
             };
             let checkout = self.checkout.clone();
             let newest = tokio::task::spawn_blocking(move || checkout.newest()).await;
-            call.map(Unanswered::answer);
+            if let Some(call) = call {
+                call.answer();
+            }
             if matches!(newest, Ok(Ok(newest)) if newest != commit) {
                 return;
             }

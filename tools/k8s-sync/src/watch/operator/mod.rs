@@ -81,6 +81,8 @@ struct Memory {
     lists: Vec<Watched>,
     /// Whether something moved since the last comparison, where nothing is synced.
     stale: bool,
+    /// Since when no watch of the cluster has told anything, where they break.
+    lost_since: Option<Instant>,
     next_look: Instant,
     looking: Option<JoinHandle<Result<Look, SyncError>>>,
     events: Events,
@@ -107,6 +109,7 @@ impl Operator {
             observer: None,
             lists: Vec::new(),
             stale: false,
+            lost_since: None,
             next_look: Instant::now(),
             looking: None,
             events: Events::new(
