@@ -124,7 +124,7 @@ start_daemon() {
     printf '%s %s\n' "$pid" "$(started_at "$pid")" >"$STATE/$name.pid"
 }
 
-# stop_daemon NAME [SECONDS]: TERM to its process group, KILL after a while.
+# stop_daemon NAME [SECONDS]: TERM to it, which ends its children by itself; KILL to its process group after a while.
 stop_daemon() {
     local name=$1 seconds=${2:-10} pid
     if is_running "$name"; then
@@ -283,7 +283,7 @@ loopback_certificates() {
 # print_env KEY VALUE …: lines for `eval`.
 print_env() {
     while (($#)); do
-        printf "%s='%s'\n" "$1" "$2"
+        printf "%s='%s'\n" "$1" "${2//\'/\'\\\'\'}"
         shift 2
     done
 }

@@ -51,16 +51,34 @@ impl Page {
 fn man_page(mut command: Command, out: &mut dyn Write) -> io::Result<()> {
     command.build();
     let examples = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
-    let variables: Vec<(String, String)> = command
-        .get_arguments()
+    let subcommands: Vec<Command> = command
+        .get_subcommands()
+        .filter(|subcommand| subcommand.get_name() != "help" && !subcommand.is_hide_set())
+        .cloned()
+        .collect();
+    let mut variables: Vec<(String, String)> = std::iter::once(&command)
+        .chain(&subcommands)
+        .flat_map(Command::get_arguments)
         .filter_map(|arg| Some((arg.get_env()?.to_str()?.to_owned(), format!("--{}", arg.get_long()?))))
         .collect();
+    variables.sort();
+    variables.dedup();
     let man = Man::new(command.after_help("").after_long_help(""));
     man.render_title(out)?;
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;
     man.render_description_section(out)?;
     man.render_options_section(out)?;
+    for subcommand in subcommands {
+        let mut heading = Roff::new();
+        heading.control("SH", [subcommand.get_name().to_uppercase().as_str()]);
+        let about = subcommand.get_long_about().or(subcommand.get_about());
+        heading.text([roman(about.map(ToString::to_string).unwrap_or_default())]);
+        heading.to_writer(out)?;
+        // What holds for all subcommands stands above.
+        Man::new(subcommand.mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg }))
+            .render_options_section(out)?;
+    }
     let mut page = Roff::new();
     page.control("SH", ["EXIT STATUS"]);
     for status in ExitStatus::ALL {

@@ -20,7 +20,7 @@ use crate::watch::events::Reason;
 use crate::watch::journal::Level;
 
 impl Operator {
-    /// Syncs a commit; where a newer one comes while the sync waits for this one's health, that one goes first.
+    /// Syncs a commit; where a newer one comes before this one's objects are healthy, that one goes first.
     pub(super) async fn sync_or_newer(&self, commit: Commit, manifests: Vec<Manifest>, memory: &mut Memory) {
         let begin = Instant::now();
         let mut tally = Tally::default();
