@@ -5,6 +5,7 @@ mod decryption;
 mod interruption;
 mod once;
 mod sync;
+mod target;
 mod watch;
 
 use std::path::PathBuf;
@@ -31,8 +32,11 @@ Examples:
   kubectl get deployment app -o yaml | k8s-sync health -f -
 
 The cluster is the one of the kubeconfig's current context (KUBECONFIG), or inside a cluster the one around.
-SSH keys and host keys come from SSH_PRIVATE_KEY and SSH_KNOWN_HOSTS (texts, or paths of files); an unknown host
-key is refused.";
+
+Secrets come from variables, as texts or as paths of files, or from the options' files:
+  SSH_PRIVATE_KEY, SSH_PRIVATE_KEY_PASSPHRASE, SSH_KNOWN_HOSTS   an unknown host key is refused
+  K8S_SYNC_TOKEN, GITLAB_TOKEN                                  for HTTPS; in a job, GITLAB_TOKEN for its own GitLab only
+  SOPS_AGE_KEY, K8S_SYNC_WEBHOOK_SECRET";
 
 /// Manifests in Git to cluster: diffed, applied, pruned, waited for and kept that way
 #[derive(Debug, clap::Parser)]

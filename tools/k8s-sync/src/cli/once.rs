@@ -8,18 +8,16 @@ use step::{ExitStatus, Failure, FailureKind, Format, Io};
 
 use super::interruption::{Signal, tell_of_an_interruption};
 use super::sync::Sync;
-use crate::cluster::{Cluster, Destination, Resources, connect};
+use super::target::{Target, placed, requests, roll_back};
+use crate::cluster::{Resources, connect};
 use crate::diff;
 use crate::error::SyncError;
 use crate::health::can_be_lacking;
-use crate::manifest::Identity;
 use crate::plan::{Plan, Wanted};
 use crate::plan_file::{PlanFile, Source};
 use crate::rehearsal::{Foretold, Outlook};
 use crate::report::{self, Change};
 use crate::reports::{self, Account};
-use crate::rollback::Journal;
-use crate::sync::Application;
 use crate::wait;
 
 /// One run, and where it is told besides.
@@ -143,7 +141,9 @@ impl Sync {
         for target in &targets {
             target.announce(io);
             let plan = &target.plan;
-            let outlooks = match target.application.compare(&target.cluster, plan).await {
+            let compared = target.application.compare(&target.cluster, plan).await;
+            target.warn(io);
+            let outlooks = match compared {
                 // It is to be seen, whoever has the fields.
                 Err(conflict @ SyncError::Conflict { .. }) if self.plan.is_none() => {
                     refused = refused.or(Some(target.failed(conflict)));
@@ -198,7 +198,9 @@ impl Sync {
                 application.validate_hooks(cluster, plan).await?;
                 Ok::<_, SyncError>(outlooks)
             };
-            let outlooks = tried.await.map_err(|error| target.failed(error))?;
+            let tried = tried.await;
+            target.warn(io);
+            let outlooks = tried.map_err(|error| target.failed(error))?;
             for foretold in application.foretold(plan, &outlooks) {
                 target.tell(foretold.change, foretold.identity, format, io, account)?;
             }
@@ -242,6 +244,7 @@ impl Sync {
                 () = signal.comes() => Err(Failure::message(FailureKind::Transient, "interrupted by a signal")),
             };
             account.requests = requests(&targets);
+            target.warn(io);
             if let Err(failure) = done {
                 let mut failure = placed(target.name(), failure);
                 for target in written.into_iter().rev() {
@@ -346,77 +349,5 @@ impl Sync {
         }
         let timeout = Duration::from_secs(self.timeout);
         Ok(wait::until_healthy(&target.cluster, &objects, &labels, timeout).await?)
-    }
-}
-
-/// A cluster, and what there is to do in it.
-struct Target {
-    destination: Destination,
-    cluster: Cluster,
-    application: Application,
-    plan: Plan,
-    commit: Option<String>,
-    /// Whether it is one of several.
-    several: bool,
-}
-
-impl Target {
-    /// What tells it from the others, if there are any.
-    fn name(&self) -> Option<String> {
-        self.several.then(|| self.destination.to_string())
-    }
-
-    /// What went wrong, and in which of several clusters.
-    fn failed(&self, error: SyncError) -> Failure {
-        placed(self.name(), error.into())
-    }
-
-    /// Says which of several clusters the following is about.
-    fn announce(&self, io: &Io) {
-        if let Some(name) = self.name() {
-            io.console.note(format!("{name}:"));
-        }
-    }
-
-    /// Tells of one object, at once: the next one may take its time.
-    fn tell(
-        &self,
-        change: Change,
-        identity: &Identity,
-        format: Format,
-        io: &mut Io,
-        account: &mut Account,
-    ) -> Result<(), Failure> {
-        let cluster = self.name();
-        account.add(cluster.as_deref().unwrap_or_default(), change, identity, None);
-        report::object(&mut io.out, format, cluster.as_deref(), change, identity)?;
-        io.out.flush()
-    }
-}
-
-fn requests(targets: &[Target]) -> u64 {
-    targets.iter().map(|target| target.cluster.requests()).sum()
-}
-
-/// A failure in the cluster of this name.
-fn placed(cluster: Option<String>, failure: Failure) -> Failure {
-    match cluster {
-        Some(cluster) => failure.context(cluster),
-        None => failure,
-    }
-}
-
-/// Takes back what was changed; the failure that led to it, with what became of that.
-async fn roll_back(target: &Target, journal: &Journal, failure: Failure, io: &Io) -> Failure {
-    let mut objects = 0_usize;
-    target.announce(io);
-    let place = target.name().map(|name| format!(" in {name}")).unwrap_or_default();
-    let tell = |identity: &Identity| {
-        objects += 1;
-        io.console.note(format!("rolled back {identity}"));
-    };
-    match target.application.roll_back(&target.cluster, &target.plan, journal, tell).await {
-        Ok(()) => failure.context(format!("rolled back {objects} objects{place}")),
-        Err(error) => failure.context(format!("could not roll back everything{place} ({error})")),
     }
 }

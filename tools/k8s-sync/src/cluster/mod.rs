@@ -3,6 +3,7 @@
 mod at_once;
 mod builtin;
 mod connection;
+mod headers;
 mod lists;
 mod pace;
 mod refusal;
@@ -14,13 +15,14 @@ pub use lists::{Listed, Shape};
 pub use refusal::Conflict;
 pub use resource::{Resource, Resources};
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Method, Request};
+use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
+use http::{Method, Request};
 use kube::client::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +32,7 @@ use crate::error::SyncError;
 use crate::manifest::Identity;
 use crate::options::Propagation;
 use crate::project::ClusterNames;
+use headers::{retry_after, warning};
 use pace::{Attempts, Pace};
 
 /// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
@@ -49,6 +52,8 @@ pub struct Cluster {
     pace: Arc<Pace>,
     /// Writes that are under way.
     writes: TaskTracker,
+    /// What the server has warned of.
+    warnings: Arc<Mutex<BTreeSet<String>>>,
     names: Arc<ClusterNames>,
     /// Whether what was applied comes back whole, and not only its metadata.
     whole: bool,
@@ -88,7 +93,8 @@ impl Cluster {
     /// Wraps a client of a cluster that is called so.
     pub fn new(client: kube::Client, names: ClusterNames) -> Self {
         let (requests, pace, names) = (Arc::default(), Arc::default(), Arc::new(names));
-        Self { client, requests, pace, writes: TaskTracker::new(), names, whole: false }
+        let (writes, warnings) = (TaskTracker::new(), Arc::default());
+        Self { client, requests, pace, writes, warnings, names, whole: false }
     }
 
     /// The same, but what is applied comes back whole, so that it is seen who changes it on its way in.
@@ -105,6 +111,11 @@ impl Cluster {
     /// How many requests have been sent.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// What the server has warned of since this was asked last, such as a version that it will not know for long.
+    pub fn warnings(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until the server has done what it was asked to write, also where nobody waited for that any more.
@@ -325,7 +336,9 @@ impl Cluster {
         let exchange = in_time(async move {
             let response = client.send(request).await?;
             let (status, again) = (response.status(), retry_after(response.headers()));
-            Ok::<_, kube::Error>((status, again, response.into_body().collect_bytes().await?))
+            let warned: Vec<String> =
+                response.headers().get_all(WARNING).iter().filter_map(warning).collect();
+            Ok::<_, kube::Error>((status, again, warned, response.into_body().collect_bytes().await?))
         });
         let answered = if ask.method == Method::GET {
             exchange.await
@@ -334,17 +347,15 @@ impl Cluster {
             self.writes.spawn(exchange).await.map_err(|error| (answer(ask.what, &error), None))?
         };
         let answered = answered.map_err(|error| (error, None))?;
-        let (status, again, bytes) = answered.map_err(|error| (explain(ask.what, error), None))?;
+        let (status, again, warned, bytes) = answered.map_err(|error| (explain(ask.what, error), None))?;
+        if !warned.is_empty() {
+            self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warned);
+        }
         if status.is_client_error() || status.is_server_error() {
             return Err((refusal::read(ask.what, &refusal::status(status.as_u16(), &bytes)), again));
         }
         String::from_utf8(bytes.into()).map_err(|error| (answer(ask.what, &error), None))
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
-    Some(Duration::from_secs(seconds.into()))
 }
 
 fn with_kind(mut object: Value, (version, kind): (&str, &str)) -> Value {

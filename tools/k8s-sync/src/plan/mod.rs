@@ -104,9 +104,6 @@ impl Application {
         let namespace = self.own_namespace(cluster, &manifests).await?;
         let located = self.locate(cluster, resources, manifests, &parent.id(), &mut kinds).await?;
         let (hooks, mut wanted): (Vec<_>, Vec<_>) = located.into_iter().partition(|wanted| wanted.hook);
-        if wanted.is_empty() && !self.allow_empty {
-            return Err(SyncError::EmptySource(self.name.clone()));
-        }
         let asked = Scope {
             kinds: wanted.iter().map(|object| object.identity.kind.clone()).collect(),
             namespaces: wanted.iter().map(|object| object.identity.namespace.clone()).collect(),
@@ -125,6 +122,11 @@ impl Application {
         }
         let staying = wanted.iter().map(|wanted| &wanted.identity).collect();
         let mut live = self.members(cluster, &kinds, &scope, &parent.id(), &staying).await?;
+        // Hooks alone may run, where nothing would be pruned for them.
+        if wanted.is_empty() && !self.allow_empty && (hooks.is_empty() || !live.is_empty()) {
+            let besides = if hooks.is_empty() { "" } else { ", besides hooks," };
+            return Err(SyncError::EmptySource(format!("the source of {}{besides}", self.name)));
+        }
         // An object that is there and not yet a member is taken over, not created.
         let strangers: Vec<&Wanted> = wanted
             .iter()

@@ -200,6 +200,20 @@ fn events_are_objects_of_json() {
 }
 
 #[test]
+fn the_servers_warnings_are_told() {
+    let app = Application::new();
+    app.manifest("a", "v1\nkind: Endpoints");
+    for verb in ["diff", "apply"] {
+        let said = String::from_utf8(app.run(verb, &[]).stderr).unwrap();
+        assert_eq!(
+            said.matches("warning: the API server says: v1 Endpoints is deprecated").count(),
+            1,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_server_and_who_is_not_vouched_for_is_told() {
     let app = Application::new();
     app.config_map("a", "1");

@@ -1,0 +1,91 @@
+//! One of the clusters of a call, and what there is to do in it.
+
+use step::{Failure, Format, Io};
+
+use crate::cluster::{Cluster, Destination};
+use crate::error::SyncError;
+use crate::manifest::Identity;
+use crate::plan::Plan;
+use crate::report::{self, Change};
+use crate::reports::Account;
+use crate::rollback::Journal;
+use crate::sync::Application;
+
+/// A cluster, and what there is to do in it.
+pub(super) struct Target {
+    pub(super) destination: Destination,
+    pub(super) cluster: Cluster,
+    pub(super) application: Application,
+    pub(super) plan: Plan,
+    pub(super) commit: Option<String>,
+    /// Whether it is one of several.
+    pub(super) several: bool,
+}
+
+impl Target {
+    /// What tells it from the others, if there are any.
+    pub(super) fn name(&self) -> Option<String> {
+        self.several.then(|| self.destination.to_string())
+    }
+
+    /// What went wrong, and in which of several clusters.
+    pub(super) fn failed(&self, error: SyncError) -> Failure {
+        placed(self.name(), error.into())
+    }
+
+    /// Tells what the server has warned of.
+    pub(super) fn warn(&self, io: &Io) {
+        for warning in self.cluster.warnings() {
+            io.console.warn(format!("the API server says: {warning}"));
+        }
+    }
+
+    /// Says which of several clusters the following is about.
+    pub(super) fn announce(&self, io: &Io) {
+        if let Some(name) = self.name() {
+            io.console.note(format!("{name}:"));
+        }
+    }
+
+    /// Tells of one object, at once: the next one may take its time.
+    pub(super) fn tell(
+        &self,
+        change: Change,
+        identity: &Identity,
+        format: Format,
+        io: &mut Io,
+        account: &mut Account,
+    ) -> Result<(), Failure> {
+        let cluster = self.name();
+        account.add(cluster.as_deref().unwrap_or_default(), change, identity, None);
+        report::object(&mut io.out, format, cluster.as_deref(), change, identity)?;
+        io.out.flush()
+    }
+}
+
+pub(super) fn requests(targets: &[Target]) -> u64 {
+    targets.iter().map(|target| target.cluster.requests()).sum()
+}
+
+/// A failure in the cluster of this name.
+pub(super) fn placed(cluster: Option<String>, failure: Failure) -> Failure {
+    match cluster {
+        Some(cluster) => failure.context(cluster),
+        None => failure,
+    }
+}
+
+/// Takes back what was changed; the failure that led to it, with what became of that.
+pub(super) async fn roll_back(target: &Target, journal: &Journal, failure: Failure, io: &Io) -> Failure {
+    let mut objects = 0_usize;
+    target.announce(io);
+    let place = target.name().map(|name| format!(" in {name}")).unwrap_or_default();
+    let tell = |identity: &Identity| {
+        objects += 1;
+        io.console.note(format!("rolled back {identity}"));
+    };
+    match target.application.roll_back(&target.cluster, &target.plan, journal, tell).await {
+        Ok(()) => failure.context(format!("rolled back {objects} objects{place}")),
+        Err(error) => failure.context(format!("could not roll back everything{place} ({error})")),
+    }
+}
