@@ -158,7 +158,9 @@ pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> 
     if let Some((path, max_drop)) = baseline {
         let source = Source::locate(&path)?;
         let base = read(&source, None, Depth::Counts, console)?;
-        let base_finding = audit::audit(&source.name, &base, metric, &fail_under, rule, Belief::Header)?;
+        // Measured as the report itself is: two scales, such as one's header and the other's body, can't be compared.
+        let base_finding = audit::audit(&source.name, &base, metric, &fail_under, rule, belief)?;
+        warnings.extend(base_finding.warning);
         let (here, there) = (audit::unit(&report, metric), audit::unit(&base, metric));
         if here != there {
             warnings.push(format!("{} counts {there}, {name} counts {here}", source.name));

@@ -106,6 +106,43 @@ fn coverage_may_not_drop() {
     bench.run(&["--max-drop", "1", "unit.info"]).is_trouble(&["--baseline"]);
 }
 
+/// A tracefile with a record a test states each record's sums, and the lines of both records are a union.
+#[test]
+fn a_baseline_is_measured_as_the_report_is() {
+    let record = |test: &str, lines: &[(u32, u32)]| {
+        let hit = lines.iter().filter(|(_, hits)| *hits > 0).count();
+        let data: Vec<String> = lines.iter().map(|(line, hits)| format!("DA:{line},{hits}\n")).collect();
+        format!("TN:{test}\nSF:a.c\n{}LF:{}\nLH:{hit}\nend_of_record\n", data.concat(), lines.len())
+    };
+    let two = record("t1", &[(1, 1), (2, 1), (3, 0)]) + &record("t2", &[(1, 1), (2, 1), (3, 1)]);
+    let lines: Vec<String> =
+        (1..=10).map(|line| format!("<line number=\"{line}\" hits=\"{}\"/>", u8::from(line <= 8))).collect();
+    let contradiction = format!(
+        "<coverage lines-covered=\"9\" lines-valid=\"10\"><packages><package><classes><class name=\"a\" \
+         filename=\"a.py\"><lines>{}</lines></class></classes></package></packages></coverage>",
+        lines.concat()
+    );
+    let bench = Bench::new()
+        .with("two.info", two)
+        .with("now.info", record("", &[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 0)]))
+        .with("c.xml", contradiction);
+    assert_eq!(bench.run(&["two.info"]).stdout(), "TOTAL 100.00%\n");
+    let dropped = bench.run(&["--baseline", "two.info", "now.info"]);
+    assert_eq!(dropped.status(), 1, "{}", dropped.stderr());
+    assert!(dropped.stderr().contains("of the 100.00% (3 of 3) of two.info"), "{}", dropped.stderr());
+
+    let itself = bench.run(&["--baseline", "c.xml", "c.xml"]);
+    assert_eq!(itself.status(), 0, "{}", itself.stderr());
+    let trusted = bench.run(&["--baseline", "c.xml", "--trust-header", "c.xml"]);
+    assert_eq!(trusted.status(), 0, "{}", trusted.stderr());
+    let warned = bench.run(&["--baseline", "c.xml", "two.info"]);
+    assert!(warned.stderr().contains("c.xml contradicts itself"), "{}", warned.stderr());
+    bench.run(&["--baseline", "c.xml", "--strict", "now.info"]).is_trouble(&["c.xml contradicts itself"]);
+    let rounded = bench.with("last.json", r#"{"result": {"line": 80.0}}"#);
+    let warned = rounded.run(&["--baseline", "last.json", "now.info"]);
+    assert!(warned.stderr().contains("last.json has only a rounded figure"), "{}", warned.stderr());
+}
+
 #[test]
 fn a_header_that_contradicts_the_body() {
     let report =
