@@ -165,8 +165,19 @@ pub struct FileCoverage {
 pub struct Place {
     /// Its path, with `/` between its parts: from the top of the checkout, or as much of it as is known.
     pub path: String,
-    /// Whether the checkout has it.
-    pub in_checkout: bool,
+    /// How well that is known.
+    pub certainty: Certainty,
+}
+
+/// What the checkout says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// It has it, at that path.
+    InCheckout,
+    /// Nothing.
+    Unknown,
+    /// It has several of which the path could be the end, so that the file is taken for none of them.
+    Ambiguous,
 }
 
 /// Counts of one file as its report states them: of one that names no lines, or counts by rules of its own.
@@ -195,7 +206,16 @@ impl FileCoverage {
 
     /// Whether it is known where in the checkout it is.
     pub fn is_in_checkout(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.in_checkout)
+        self.certainty() == Certainty::InCheckout
+    }
+
+    /// Whether it could be any of several files of the checkout.
+    pub fn is_ambiguous(&self) -> bool {
+        self.certainty() == Certainty::Ambiguous
+    }
+
+    fn certainty(&self) -> Certainty {
+        self.place.as_ref().map_or(Certainty::Unknown, |place| place.certainty)
     }
 
     /// A line that could be covered, and whether it was. Line 0 counts as its tools count it.

@@ -1,6 +1,7 @@
 //! Coverage of changed lines.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -168,9 +169,10 @@ pub fn judge(
     rule: Rule,
 ) -> DiffVerdict {
     let finder = Finder::new(coverage, checkout);
+    let partners = finder.partners(changed);
     let (mut files, mut unknown) = (Vec::new(), Vec::new());
     for (path, lines) in changed {
-        let Some(file) = finder.find(path) else {
+        let Some(file) = partners.get(path.as_str()) else {
             if finder.knows_kind(path) {
                 unknown.push(path.clone());
             }
@@ -187,7 +189,7 @@ pub fn judge(
     DiffVerdict { count, threshold, pass, files, unknown }
 }
 
-/// Finds the report's file for a path of a diff, which begins at the top of the checkout.
+/// Finds the report's files for the paths of a diff.
 struct Finder<'a> {
     checkout: Option<&'a Checkout>,
     by_name: HashMap<String, Vec<&'a FileCoverage>>,
@@ -203,26 +205,56 @@ impl<'a> Finder<'a> {
         Self { checkout, by_name }
     }
 
-    fn find(&self, path: &str) -> Option<&'a FileCoverage> {
-        let candidates = self.by_name.get(path::name(path))?;
-        let here = self.checkout.map_or("", Checkout::here);
-        let in_checkout = |path: &str| {
-            candidates.iter().copied().find(|file| file.is_in_checkout() && file.identity() == path)
+    /// The report's file of each changed one that it has. No file of the report is two changed ones: where it could be,
+    /// it is none of them.
+    fn partners<'c>(&self, changed: &'c ChangedLines) -> HashMap<&'c str, &'a FileCoverage> {
+        let start = self.start_of(changed);
+        let located = |path: &str| {
+            let in_checkout = format!("{start}{path}");
+            let candidates = self.by_name.get(path::name(path))?.iter();
+            candidates.copied().find(|file| file.is_in_checkout() && file.identity() == in_checkout)
         };
-        // `git diff --relative` leaves out what is above the folder in which it runs.
-        if let Some(file) = in_checkout(path).or_else(|| in_checkout(&format!("{here}{path}"))) {
-            return Some(file);
+        let mut partners: HashMap<&str, &FileCoverage> =
+            changed.keys().filter_map(|path| Some((path.as_str(), located(path)?))).collect();
+        let taken: HashSet<&str> = partners.values().map(|file| file.identity()).collect();
+        let mut claims: HashMap<&str, Vec<(&str, &FileCoverage)>> = HashMap::new();
+        for path in changed.keys().filter(|path| !partners.contains_key(path.as_str())) {
+            if let Some(file) = self.by_end(path, &format!("{start}{path}"))
+                && !taken.contains(file.identity())
+            {
+                claims.entry(file.identity()).or_default().push((path, file));
+            }
         }
-        // Of the others, and of all where the diff itself begins elsewhere, one path has to be the end of the other:
-        // that below a source folder, or that which the report has.
-        let is_elsewhere = self.checkout.is_none_or(|checkout| !checkout.has(path));
-        let candidates = candidates.iter().copied().filter(|file| is_elsewhere || !file.is_in_checkout());
+        for claim in claims.into_values() {
+            if let [(path, file)] = *claim.as_slice() {
+                partners.insert(path, file);
+            }
+        }
+        partners
+    }
+
+    /// What is before the paths of a diff: `git diff --relative` leaves out what is above the folder in which it runs.
+    fn start_of(&self, changed: &ChangedLines) -> &'a str {
+        let Some(checkout) = self.checkout else { return "" };
+        let here = checkout.here();
+        let is_relative =
+            changed.keys().any(|path| !checkout.has(path) && checkout.has(&format!("{here}{path}")));
+        if is_relative { here } else { "" }
+    }
+
+    /// Of the files whose place is not known, and of all where the diff itself begins elsewhere: one path has to be the end
+    /// of the other, that below a source folder or that which the report has.
+    fn by_end(&self, path: &str, in_checkout: &str) -> Option<&'a FileCoverage> {
+        let candidates = self.by_name.get(path::name(path))?.iter().copied();
+        let is_elsewhere = self.checkout.is_none_or(|checkout| !checkout.has(in_checkout));
+        let candidates =
+            candidates.filter(|file| !file.is_ambiguous() && (is_elsewhere || !file.is_in_checkout()));
         let likeness = |reported: &str| {
             let length = reported.matches('/').count();
             let is_end = reported == path
                 || path::beginning(reported, path).or(path::beginning(path, reported)).is_some();
             // The longest common end; of several such, the shortest path.
-            is_end.then_some((length.min(path.matches('/').count()), std::cmp::Reverse(length)))
+            is_end.then_some((length.min(path.matches('/').count()), Reverse(length)))
         };
         let fitting = candidates.filter_map(|file| {
             let below_source = likeness(&path::normal(file.identity()));

@@ -200,7 +200,10 @@ fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console)
     let Question { metric, rule, fail_under, belief, .. } = question;
     let sources = question.reports.iter().map(|path| Source::locate(path)).collect::<Result<Vec<_>, _>>()?;
     let reports: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
-    let locate = |report: &mut Report| checkout.iter().for_each(|checkout| checkout.locate_files_of(report));
+    let locate = |report: &mut Report, source: &Source| {
+        let unclear = checkout.map(|checkout| checkout.locate_files_of(report, source.folder().as_deref()));
+        warn_unclear(&unclear.unwrap_or_default(), source, "the work tree", "taken for none", console);
+    };
     if let [source] = sources.as_slice() {
         let depth = match belief {
             _ if checkout.is_some() => Depth::Files,
@@ -208,14 +211,14 @@ fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console)
             _ => Depth::Counts,
         };
         let mut report = read(source, question.format, depth, console)?;
-        locate(&mut report);
+        locate(&mut report, source);
         return Ok(Reading { name: source.name.clone(), reports, format: Some(report.format), report });
     }
     let mut union: Option<Report> = None;
     let mut formats = Vec::new();
     for source in &sources {
         let mut report = read(source, question.format, Depth::Files, console)?;
-        locate(&mut report);
+        locate(&mut report, source);
         names_its_lines(&report, &source.name, "merged")?;
         // Each is a part of a whole, so only the union has to have something to cover.
         match audit::audit(&source.name, &report, *metric, fail_under, *rule, *belief) {
@@ -227,21 +230,23 @@ fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console)
         match &mut union {
             None => union = Some(report),
             Some(union) => {
-                let unclear = union.merge(report);
-                if let Some(first) = unclear.first() {
-                    console.warn(format!(
-                        "{first}{} of {} may be any of several files of the other reports, and {} counted apart",
-                        and_more(unclear.len() - 1),
-                        source.name,
-                        if unclear.len() == 1 { "is" } else { "are" },
-                    ));
-                }
+                warn_unclear(&union.merge(report), source, "the other reports", "counted apart", console);
             }
         }
     }
     let report = union.ok_or_else(|| Failure::message(FailureKind::Usage, "no report given"))?;
     let format = formats.windows(2).all(|pair| pair[0] == pair[1]).then_some(report.format);
     Ok(Reading { name: format!("the union of {} reports", reports.len()), reports, format, report })
+}
+
+fn warn_unclear(files: &[String], source: &Source, others: &str, outcome: &str, console: &Console) {
+    let Some((first, more)) = files.split_first() else { return };
+    console.warn(format!(
+        "{first}{} of {} may be any of several files of {others}, and {} {outcome}",
+        and_more(more.len()),
+        source.name,
+        if more.is_empty() { "is" } else { "are" },
+    ));
 }
 
 /// For the end of a list of which only the first is named.

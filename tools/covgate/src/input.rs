@@ -58,6 +58,12 @@ impl Source {
         Ok(Self { name: path.display().to_string(), path: Some(path) })
     }
 
+    /// The folder that it lies in; nothing is known of stdin's.
+    pub fn folder(&self) -> Option<PathBuf> {
+        let folder = self.path.as_ref()?.parent()?;
+        (if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).canonicalize().ok()
+    }
+
     /// Whether it is a file that stays, and no pipe.
     pub fn can_be_read_again(&self) -> bool {
         self.path.as_ref().is_some_and(|path| path.is_file())

@@ -45,8 +45,11 @@ impl Coverage {
 
     /// The file here that each file there is.
     fn partners(&self, other: &Self) -> (Vec<Option<usize>>, Vec<String>) {
-        let mut partners: Vec<Option<usize>> =
-            other.files.iter().map(|file| self.index.get(file.identity()).copied()).collect();
+        let same_path = |file: &FileCoverage| {
+            let at = self.index.get(file.identity()).copied()?;
+            (!file.is_ambiguous() && !self.files[at].is_ambiguous()).then_some(at)
+        };
+        let mut partners: Vec<Option<usize>> = other.files.iter().map(same_path).collect();
         let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
         for (at, file) in self.files.iter().enumerate() {
             by_name.entry(path::name(file.identity())).or_default().push(at);
@@ -95,7 +98,8 @@ impl Coverage {
 }
 
 fn shift<'a>(here: &'a FileCoverage, there: &'a FileCoverage) -> Option<Shift<'a>> {
-    if here.is_in_checkout() && there.is_in_checkout() {
+    let are_known = here.is_in_checkout() && there.is_in_checkout();
+    if are_known || here.is_ambiguous() || there.is_ambiguous() {
         return None;
     }
     let (here, there) = (here.identity(), there.identity());

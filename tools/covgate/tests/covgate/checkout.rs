@@ -113,6 +113,61 @@ fn a_folder_below_the_top_of_the_work_tree() {
     }
 }
 
+/// Two services of one repository, whose tools each ran in the service's folder.
+fn services() -> Bench {
+    let bench = Bench::new()
+        .with("a/app.py", "1\n2\n3\n4\n")
+        .with("b/app.py", "1\n2\n3\n4\n")
+        .with("a/only_a.py", "1\n2\n3\n4\n");
+    let git = |arguments: &[&str]| assert!(bench.program("git").args(arguments).status().unwrap().success());
+    git(&["init", "-q"]);
+    git(&["add", "a", "b"]);
+    bench.with("b.diff", diff("b/app.py")).with("a.diff", diff("a/app.py"))
+}
+
+#[test]
+fn the_folder_of_a_report_is_where_its_paths_begin() {
+    let bench = services()
+        .with("a/lcov.info", lcov("app.py"))
+        .with("b/coverage/lcov.info", lcov("app.py").replace("DA:3,0", "DA:3,1"));
+    assert_eq!(union(&bench, &[], &["a/lcov.info", "b/coverage/lcov.info"]).0, "5 of 8");
+    let look = |diff: &str, report: &str| bench.run(&["--fail-under", "50", "--diff", diff, report]).stderr();
+    let other = look("b.diff", "a/lcov.info");
+    assert!(other.contains("changed, but not in the report: b/app.py"), "{other}");
+    let own = look("a.diff", "a/lcov.info");
+    assert!(own.contains("a/app.py: missed changed lines 3"), "{own}");
+    let own = look("b.diff", "b/coverage/lcov.info");
+    assert!(own.contains("changed lines: 100.00% (1 of 1)"), "{own}");
+}
+
+#[test]
+fn an_ending_that_several_files_have_is_none_of_them() {
+    let bench = services()
+        .with("moved/a.info", lcov("app.py"))
+        .with("moved/b.info", lcov("app.py"))
+        .with("moved/whole.info", lcov("app.py") + &lcov("only_a.py"))
+        .with("both.diff", diff("a/app.py") + &diff("b/app.py"));
+    let (count, said) = union(&bench, &[], &["moved/a.info", "moved/b.info"]);
+    assert_eq!(count, "4 of 8", "{said}");
+    assert!(said.contains("app.py of moved/a.info may be any of several files of the work tree"), "{said}");
+    for diff in ["a.diff", "b.diff", "both.diff"] {
+        let said = bench.run(&["--fail-under", "50", "--diff", diff, "moved/a.info"]).stderr();
+        assert!(said.contains("changed, but not in the report: "), "{said}");
+        assert!(said.contains("changed lines: none"), "{said}");
+    }
+    let said = bench.run(&["--fail-under", "50", "--diff", "both.diff", "moved/whole.info"]).stderr();
+    assert!(said.contains("a/app.py: missed changed lines 3"), "{said}");
+    assert!(said.contains("not in the report: b/app.py"), "{said}");
+}
+
+#[test]
+fn one_file_of_a_report_is_not_two_changed_ones() {
+    let bench =
+        Bench::new().with("both.diff", diff("a/app.py") + &diff("b/app.py")).with("one.info", lcov("app.py"));
+    let said = bench.run(&["--fail-under", "50", "--diff", "both.diff", "one.info"]).stderr();
+    assert!(said.contains("not in the report: a/app.py and 1 more"), "{said}");
+}
+
 #[test]
 fn source_folders_are_kept_for_gitlab_where_the_work_tree_lacks_the_files() {
     let report = cobertura("/builds/g/p/a &amp; b", "m.py", [1, 2]);
