@@ -92,7 +92,7 @@ pub struct Cli {
     length: Length,
 
     /// The last commit that touched PATH instead of REV itself; with --tree the content of PATH. A PATH is relative to
-    /// the current folder, or to the top of the work tree as `:/PATH`
+    /// the current folder, or to the top of the work tree as `:/PATH`. Every word after it is one: REV stands in front
     #[arg(long, value_name = "PATH", num_args = 1..)]
     path: Vec<String>,
 
@@ -246,6 +246,9 @@ impl Cli {
         let repository = open()?;
         let paths = self.path.iter().map(|path| repository::from_top(&repository, path));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        if paths.len() > 1 {
+            self.are_paths(&repository, &paths)?;
+        }
         let id = match (self.tree, paths.as_slice()) {
             (true, paths) => repository::content(&repository, &self.revision, paths)?,
             (false, []) => repository::resolve(&repository, &self.revision)?,
@@ -263,6 +266,30 @@ impl Cli {
             None
         };
         self.describe(&repository::subject(&repository, id, unseen)?, dirty)
+    }
+
+    /// Each of several is one: a revision behind `--path` would go unnoticed, and the tag be another commit's.
+    fn are_paths(&self, repository: &gix::Repository, paths: &[String]) -> Result<(), TagError> {
+        for (word, path) in self.path.iter().zip(paths) {
+            let known = if self.tree {
+                repository::content(repository, &self.revision, std::slice::from_ref(path)).map(drop)
+            } else {
+                history::knows(repository, &self.revision, path)
+            };
+            let Err(error) = known else { continue };
+            let is_missing = matches!(
+                error,
+                TagError::NoPath { .. } | TagError::NeverTouched { .. } | TagError::TooShallow { .. }
+            );
+            if is_missing && repository::resolve(repository, word).is_ok() {
+                return Err(TagError::RevisionAsPath { word: word.clone(), revision: self.revision.clone() });
+            }
+            // What a shallow clone does not have may be beyond its end.
+            if !matches!(error, TagError::TooShallow { .. }) {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// HEAD or a full id, where nothing more is asked for and the clone is a plain one.

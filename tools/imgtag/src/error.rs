@@ -53,6 +53,14 @@ pub enum TagError {
         /// What was looked for.
         path: String,
     },
+    /// A word after --path that is no path.
+    #[error("`{word}` is no path of `{revision}` but a revision: --path takes every word that follows it")]
+    RevisionAsPath {
+        /// The word.
+        word: String,
+        /// Where it was looked for.
+        revision: String,
+    },
     /// The path leads out of the work tree.
     #[error("{0} is outside of the work tree")]
     Outside(String),
@@ -106,6 +114,7 @@ impl TagError {
             Self::Revision { .. } => {
                 "`git for-each-ref` lists what there is; the clone of a job has other branches as origin/BRANCH"
             }
+            Self::RevisionAsPath { .. } => "the revision stands in front: imgtag REV --path PATH…",
             Self::Ambiguous { .. } => "write more of the id's characters",
             Self::Unreadable(_) => "`git fsck` tells what is broken; a partial clone has not every object",
             _ => return None,
@@ -117,7 +126,9 @@ impl From<TagError> for Failure {
     fn from(error: TagError) -> Self {
         let hint = error.hint();
         let kind = match error {
-            TagError::NotATag(_) | TagError::NotARepository(_) => FailureKind::Usage,
+            TagError::NotATag(_) | TagError::NotARepository(_) | TagError::RevisionAsPath { .. } => {
+                FailureKind::Usage
+            }
             _ => FailureKind::Input,
         };
         let failure = Self::new(kind, error);

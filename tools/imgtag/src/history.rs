@@ -9,6 +9,7 @@ use gix::objs::{CommitRefIter, Find as _, TreeRefIter};
 
 use crate::error::TagError;
 use crate::pack_objects::Packs;
+use crate::repository;
 
 /// After so many commits it pays to open the packs anew, and to keep what is read out of them.
 const LONG: usize = 50;
@@ -87,6 +88,17 @@ pub fn last_touching(
             }
             None => return Ok(current.id),
         }
+    }
+}
+
+/// That a revision has the path, or that a commit before it had.
+pub fn knows(repository: &gix::Repository, revision: &str, path: &str) -> Result<(), TagError> {
+    match repository::content(repository, revision, &[path.to_owned()]) {
+        Err(TagError::NoPath { .. }) => {
+            let start = repository::commit(repository, revision)?;
+            last_touching(repository, start, revision, &[path.to_owned()]).map(drop)
+        }
+        found => found.map(drop),
     }
 }
 

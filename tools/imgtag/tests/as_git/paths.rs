@@ -49,6 +49,37 @@ fn a_path_begins_where_git_has_it_begin() {
     }
 }
 
+/// `--path` takes every word after it, and so takes a revision that stands there.
+#[test]
+fn a_revision_behind_the_paths_is_no_path() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    std::fs::write(folder.join("gone"), "once").unwrap();
+    place.done(&folder, &["add", "gone"]);
+    place.done(&folder, &["commit", "-qm", "once"]);
+    place.done(&folder, &["rm", "-q", "gone"]);
+    place.done(&folder, &["commit", "-qm", "gone"]);
+    place.done(&folder, &["branch", "sub"]);
+    let refused = |words: &[&str]| {
+        let output = place.imgtag(&folder, words);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{words:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for words in
+        [&["--path", "sub", "side"][..], &["--path", "side", "sub"], &["--tree", "--path", "sub", "side"]]
+    {
+        let error = refused(words);
+        assert!(error.contains("`side` is no path of `HEAD` but a revision"), "{error}");
+        assert!(error.contains("hint: the revision stands in front: imgtag REV --path PATH"), "{error}");
+    }
+    let error = refused(&["--path", "sub", "never"]);
+    assert!(error.contains("no commit before `HEAD` has touched never"), "{error}");
+    let last = |words: &[&str]| place.done(&folder, &[&["log", "-1", "--format=%h"], words].concat());
+    assert_eq!(says(&place, &folder, &["--path", "sub", "file"]), last(&["--", "sub", "file"]));
+    assert_eq!(says(&place, &folder, &["--path", "file", "gone"]), last(&["--", "file", "gone"]));
+    assert_eq!(says(&place, &folder, &["side", "--path", "sub"]), last(&["side", "--", "sub"]));
+}
+
 #[test]
 fn a_changed_mode_touches_a_file() {
     let place = Place::new();
