@@ -9,7 +9,7 @@ use step::{
 use crate::abbreviation::{Length, Subject, Unstable, abbreviate};
 use crate::error::TagError;
 use crate::tag::{self, Tag};
-use crate::{candidates, history, plain, repository};
+use crate::{candidates, history, plain, repository, work_tree};
 use gix::config::Source;
 
 const EXAMPLES: &str = "\
@@ -261,7 +261,7 @@ impl Cli {
         let unseen = !self.tree && !self.revision.contains(':');
         let dirty = if self.clean || self.dirty.is_some() {
             let tree = repository::tree(&repository, &self.revision)?.id;
-            Some(repository::is_dirty(&repository, tree, &paths)?)
+            Some(work_tree::is_dirty(&repository, tree, &paths)?)
         } else {
             None
         };

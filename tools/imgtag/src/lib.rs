@@ -3,7 +3,7 @@
 //! A revision becomes an object ([`repository`]), the object's id is shortened as git shortens it
 //! ([`abbreviation`], by the ids around it: [`object_ids`]), and the result is a tag with what a user should know of it
 //! ([`tag`]). An abbreviated id stands for the objects whose ids begin with it ([`candidates`]). HEAD and full ids are
-//! read straight from the clone's files ([`plain`]).
+//! read straight from the clone's files ([`plain`]). Whether files differ from it, the [`work_tree`] tells.
 
 pub mod abbreviation;
 pub mod candidates;
@@ -19,3 +19,4 @@ pub mod reftable;
 pub mod repository;
 pub mod settings;
 pub mod tag;
+pub mod work_tree;

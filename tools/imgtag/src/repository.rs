@@ -1,15 +1,11 @@
 //! The repository: opened whoever owns it, and asked for objects.
 
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 
 use gix::ObjectId;
-use gix::bstr::{BString, ByteSlice as _};
+use gix::bstr::ByteSlice as _;
 use gix::sec::trust::Mapping;
-use gix::status::Submodule;
-use gix::status::tree_index::TrackRenames;
-use gix::worktree::stack::state::attributes::Source;
 
 use crate::abbreviation::Subject;
 use crate::error::TagError;
@@ -207,46 +203,6 @@ pub fn content(repository: &gix::Repository, revision: &str, paths: &[String]) -
             }
             hasher.try_finalize().map_err(TagError::library)
         }
-    }
-}
-
-/// Whether tracked files, at the paths where there are any, differ from those of a tree.
-pub fn is_dirty(repository: &gix::Repository, tree: ObjectId, paths: &[String]) -> Result<bool, TagError> {
-    if repository.workdir().is_none() {
-        return Err(TagError::NoWorkTree);
-    }
-    // To find submodules, the Git library looks into HEAD, which it can't find there.
-    if references::in_tables(repository) {
-        return Err(TagError::DirtyInTables);
-    }
-    let literally = |path: &String| BString::from(format!(":(top,literal){path}"));
-    let patterns: Vec<BString> = paths.iter().filter(|path| !path.is_empty()).map(literally).collect();
-    let index = repository.index_or_empty().map_err(TagError::library)?;
-    let mut search = repository
-        .pathspec(false, patterns.iter().map(|pattern| pattern.as_bstr()), false, &index, Source::IdMapping)
-        .map_err(TagError::library)?;
-    let mut differs = false;
-    repository
-        .tree_index_status(&tree, &index, Some(&mut search), TrackRenames::Disabled, |_, _, _| {
-            differs = true;
-            Ok(ControlFlow::Break(()))
-        })
-        .map_err(TagError::library)?;
-    if differs {
-        return Ok(true);
-    }
-    let changes = repository
-        .status(gix::progress::Discard)
-        .map_err(TagError::library)?
-        .index_worktree_rewrites(None)
-        .index_worktree_submodules(Submodule::AsConfigured { check_dirty: true })
-        .index_worktree_options_mut(|options| options.dirwalk_options = None)
-        .into_index_worktree_iter(patterns)
-        .map_err(TagError::library)?;
-    // The first change is enough, but what can't be read is no answer.
-    match changes.into_iter().next() {
-        Some(change) => change.map(|_| true).map_err(TagError::library),
-        None => Ok(false),
     }
 }
 

@@ -142,3 +142,74 @@ fn dirty_is_what_differs_from_the_revision_at_the_paths() {
     let bare = place.imgtag(&folder.join(".git"), &["--dirty"]);
     assert_eq!(bare.status.code(), Some(2));
 }
+
+#[test]
+fn a_sparse_index_is_compared_too() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    for name in ["kept/file", "left/file", "left/deeper/file", "other/file"] {
+        let file = folder.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, name).unwrap();
+    }
+    place.done(&folder, &["add", "-A"]);
+    place.done(&folder, &["commit", "-qm", "folders"]);
+    place.done(&folder, &["sparse-checkout", "set", "--cone", "--sparse-index", "kept"]);
+    assert!(place.done(&folder, &["ls-files", "--sparse"]).contains("left/\n"), "the index is a sparse one");
+    let is_dirty = |words: &[&str]| {
+        let tag = says(&place, &folder, &[&["--dirty=-d"], words].concat());
+        tag.ends_with("-d")
+    };
+    assert!(!is_dirty(&[]) && !is_dirty(&["--path", "left"]));
+    assert!(is_dirty(&["HEAD~1"]));
+    std::fs::create_dir_all(folder.join("other")).unwrap();
+    std::fs::write(folder.join("other/file"), "put there").unwrap();
+    assert!(is_dirty(&[]) && !is_dirty(&["--path", "kept"]));
+    assert!(place.done(&folder, &["describe", "--always", "--dirty=-d"]).ends_with("-d"));
+    // git itself may have noted meanwhile that it is there.
+    place.done(&folder, &["checkout", "-q", "other"]);
+    place.done(&folder, &["sparse-checkout", "reapply"]);
+    assert!(!is_dirty(&[]));
+    std::fs::write(folder.join("kept/file"), "changed").unwrap();
+    assert!(is_dirty(&[]) && is_dirty(&["--path", "kept"]) && !is_dirty(&["--path", "left"]));
+    place.done(&folder, &["checkout", "-q", "kept"]);
+    assert_eq!(place.imgtag(&folder, &["--clean"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_submodule_is_dirty_by_its_tracked_files() {
+    let place = Place::new();
+    let inner = place.repository("inner", &[]);
+    let middle = place.repository("middle", &[]);
+    let folder = place.repository("r", &[]);
+    let add = |folder: &Path, of: &Path, name: &str| {
+        let of = of.display().to_string();
+        place.done(folder, &["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &of, name]);
+        place.done(folder, &["commit", "-qm", "submodule"]);
+    };
+    add(&middle, &inner, "nested");
+    add(&folder, &middle, "module");
+    place.done(
+        &folder,
+        &["-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive"],
+    );
+    let is_dirty = || {
+        let tag = says(&place, &folder, &["--dirty=-d"]);
+        let git = place.done(&folder, &["describe", "--always", "--dirty=-d"]);
+        assert_eq!(tag.ends_with("-d"), git.ends_with("-d"), "as git");
+        tag.ends_with("-d")
+    };
+    assert!(!is_dirty());
+    std::fs::write(folder.join("module/new"), "untracked").unwrap();
+    std::fs::write(folder.join("module/nested/new"), "untracked").unwrap();
+    assert!(!is_dirty());
+    std::fs::write(folder.join("module/nested/file"), "changed").unwrap();
+    assert!(is_dirty());
+    place.done(&folder.join("module/nested"), &["checkout", "-q", "file"]);
+    assert!(!is_dirty());
+    std::fs::write(folder.join("module/file"), "changed").unwrap();
+    assert!(is_dirty());
+    place.done(&folder.join("module"), &["checkout", "-q", "file"]);
+    place.done(&folder.join("module"), &["checkout", "-q", "HEAD~1"]);
+    assert!(is_dirty());
+}
