@@ -9,7 +9,7 @@ use crate::diff::Changes;
 use crate::format::Format;
 use crate::gate::{self, Answer, Question};
 use crate::output::{self, Output};
-use crate::per_file::FileThreshold;
+use crate::per_file::FileThresholds;
 use crate::report::Metric;
 use crate::rule::Rule;
 use crate::verdict::Percent;
@@ -67,8 +67,8 @@ pub struct Cli {
     trust_header: bool,
 
     /// What each file has to reach, or each that a glob matches; the last that applies counts
-    #[arg(long, value_name = "[GLOB=]PCT", env = "COVGATE_PER_FILE", value_delimiter = ',')]
-    per_file: Vec<FileThreshold>,
+    #[arg(long, value_name = "[GLOB=]PCT", env = "COVGATE_PER_FILE")]
+    per_file: Vec<FileThresholds>,
 
     /// Look at the lines that a unified diff adds; - is stdin
     #[arg(long, value_name = "FILE", env = "COVGATE_DIFF", conflicts_with = "diff_base")]
@@ -158,7 +158,7 @@ impl Cli {
             fail_under: self.fail_under,
             rule: self.rule,
             belief,
-            per_file: self.per_file,
+            per_file: self.per_file.into_iter().flat_map(|FileThresholds(thresholds)| thresholds).collect(),
             needs_files: self.cobertura.is_some(),
             changes: changes.map(|changes| (changes, fail_under_diff)),
             baseline: self.baseline.map(|report| (report, self.max_drop)),

@@ -9,6 +9,42 @@ use crate::report::{Metric, Report, TotalUnit};
 use crate::rule::Rule;
 use crate::verdict::{Count, Percent};
 
+/// Thresholds with commas between them.
+#[derive(Debug, Clone)]
+pub struct FileThresholds(pub Vec<FileThreshold>);
+
+impl FromStr for FileThresholds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        split(text).into_iter().map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Splits at the commas that are none of a glob's own: those of `{py,js}` and `[,;]` are.
+fn split(text: &str) -> Vec<&str> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut braces, mut in_class, mut is_escaped) = (0_u32, false, false);
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            ']' => in_class = false,
+            _ if in_class => {}
+            '[' => in_class = true,
+            '{' => braces += 1,
+            '}' => braces = braces.saturating_sub(1),
+            ',' if braces == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
 /// `PCT` for every file, or `GLOB=PCT`.
 #[derive(Debug, Clone)]
 pub struct FileThreshold {
@@ -83,5 +119,18 @@ pub fn count(report: &Report, file: &FileCoverage, metric: Metric) -> Count {
             TotalUnit::LinesAndBranches => [file.lines(), file.branches()].into_iter().sum(),
             TotalUnit::Statements | TotalUnit::Instructions | TotalUnit::Elements => file.units(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_globs_own_commas_split_nothing() {
+        assert_eq!(split("60,**/billing/**=95"), ["60", "**/billing/**=95"]);
+        assert_eq!(split("*.{py,j{s,sx}}=70,5"), ["*.{py,j{s,sx}}=70", "5"]);
+        assert_eq!(split("[,{]=1,b=2"), ["[,{]=1", "b=2"]);
+        assert_eq!(split(r"\{a=1,b\,=2"), [r"\{a=1", r"b\,=2"]);
     }
 }

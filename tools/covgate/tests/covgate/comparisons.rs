@@ -97,6 +97,22 @@ fn every_file_has_its_threshold() {
 }
 
 #[test]
+fn a_globs_own_commas_are_none_between_thresholds() {
+    let arguments = ["--fail-under", "0", "unit.info"];
+    let judged = |given: &[&str], variable: &str| {
+        let variables = [("COVGATE_PER_FILE", variable)];
+        bench().run_with(&[&arguments[..], given].concat(), &variables, "").stderr()
+    };
+    for said in [judged(&["--per-file", "**/{a,b}.py=10"], ""), judged(&[], "**/a.{py,js}=40,**/[b,].py=10")]
+    {
+        assert!(said.contains("src/app/b.py: 0.00% (0 of 1) is below 10%"), "{said}");
+        assert!(!said.contains("src/app/a.py"), "{said}");
+    }
+    let said = judged(&["--per-file", "0,**/b.py=20"], "");
+    assert!(said.contains("src/app/b.py: 0.00% (0 of 1) is below 20%"), "{said}");
+}
+
+#[test]
 fn coverage_may_not_drop() {
     let bench = bench().with("before.info", UNIT.replace("DA:2,0", "DA:2,1"));
     let arguments = ["--fail-under", "0", "--baseline", "before.info", "unit.info"];
