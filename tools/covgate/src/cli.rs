@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use step::{Console, ExitStatus, Failure, FailureKind, Io, Preferences, Program, Talk, environment};
 
 use crate::audit::Belief;
@@ -34,10 +37,67 @@ Which files of the work tree they mean is told by the files that are there, and 
 Exit status: 0 every threshold is reached, 1 one is not, 2 there is no verdict (a report is missing,
 broken, empty, or contradicts itself).";
 
+/// The command line.
+#[derive(Debug)]
+pub struct Cli(Options);
+
+impl clap::Parser for Cli {}
+
+impl CommandFactory for Cli {
+    fn command() -> clap::Command {
+        Options::command()
+    }
+
+    fn command_for_update() -> clap::Command {
+        Options::command_for_update()
+    }
+}
+
+impl FromArgMatches for Cli {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches_mut(&mut matches.clone())
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+        let given = Given::of(matches);
+        let mut options = Options::from_arg_matches_mut(matches)?;
+        options.settle(given)?;
+        Ok(Self(options))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+/// Which of the options that do not go with any variable were given as such.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is given or not")]
+struct Given {
+    strict: bool,
+    trust_header: bool,
+    diff: bool,
+    diff_base: bool,
+    max_drop: bool,
+}
+
+impl Given {
+    fn of(matches: &ArgMatches) -> Self {
+        let given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        Self {
+            strict: given("strict"),
+            trust_header: given("trust_header"),
+            diff: given("diff"),
+            diff_base: given("diff_base"),
+            max_drop: given("max_drop"),
+        }
+    }
+}
+
 /// Coverage report to verdict: any format, exact, in one pass
 #[derive(Debug, clap::Parser)]
 #[command(name = "covgate", version, after_long_help = EXAMPLES)]
-pub struct Cli {
+struct Options {
     /// Reports, or folders that hold one; - is stdin. Several are merged by file and line
     #[arg(value_name = "REPORT", default_value = "-")]
     reports: Vec<PathBuf>,
@@ -63,7 +123,7 @@ pub struct Cli {
     strict: bool,
 
     /// Believe the report's header, and read no further than that where it comes first
-    #[arg(long, conflicts_with = "strict", env = "COVGATE_TRUST_HEADER", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "COVGATE_TRUST_HEADER", value_parser = clap::builder::BoolishValueParser::new())]
     trust_header: bool,
 
     /// What each file has to reach, or each that a glob matches; the last that applies counts
@@ -71,7 +131,7 @@ pub struct Cli {
     per_file: Vec<FileThresholds>,
 
     /// Look at the lines that a unified diff adds; - is stdin
-    #[arg(long, value_name = "FILE", env = "COVGATE_DIFF", conflicts_with = "diff_base")]
+    #[arg(long, value_name = "FILE", env = "COVGATE_DIFF")]
     diff: Option<PathBuf>,
 
     /// Look at the lines that changed since the work tree left this revision
@@ -88,7 +148,7 @@ pub struct Cli {
     baseline: Option<PathBuf>,
 
     /// How many percentage points may be lost against the baseline
-    #[arg(long, value_name = "POINTS", default_value = "0", requires = "baseline", env = "COVGATE_MAX_DROP")]
+    #[arg(long, value_name = "POINTS", default_value = "0", env = "COVGATE_MAX_DROP")]
     max_drop: Percent,
 
     /// Write Cobertura XML for GitLab here: the changed files' where a diff is given, below 10 MiB
@@ -112,12 +172,13 @@ impl Program for Cli {
     const IS_BRIEF: bool = true;
 
     fn preferences(&self) -> Preferences {
-        Preferences { verbosity: self.talk.verbosity(), json: self.output == Output::Json }
+        Preferences { verbosity: self.0.talk.verbosity(), json: self.0.output == Output::Json }
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let (output, cobertura, dry_run) = (self.output, self.cobertura.clone(), self.dry_run);
-        let answer = gate::decide(self.question()?, &io.console)?;
+        let Self(options) = self;
+        let (output, cobertura, dry_run) = (options.output, options.cobertura.clone(), options.dry_run);
+        let answer = gate::decide(options.question()?, &io.console)?;
         for warning in &answer.warnings {
             io.console.warn(warning);
         }
@@ -130,7 +191,35 @@ impl Program for Cli {
     }
 }
 
-impl Cli {
+impl Options {
+    /// Of two that exclude each other, one that was given goes before the other's variable: clap refuses these as well. A
+    /// variable for all jobs may say how much a baseline may lose where a job has none.
+    fn settle(&mut self, given: Given) -> Result<(), clap::Error> {
+        let refused = |option: &str, other: &str| {
+            let message = format!("the argument '{option}' cannot be used with '{other}'");
+            Err(clap::Error::raw(ErrorKind::ArgumentConflict, message))
+        };
+        if self.strict && self.trust_header {
+            match (given.strict, given.trust_header) {
+                (true, false) => self.trust_header = false,
+                (false, true) => self.strict = false,
+                _ => return refused("--trust-header", "--strict"),
+            }
+        }
+        if self.diff.is_some() && self.diff_base.is_some() {
+            match (given.diff, given.diff_base) {
+                (true, false) => self.diff_base = None,
+                (false, true) => self.diff = None,
+                _ => return refused("--diff <FILE>", "--diff-base <REV>"),
+            }
+        }
+        if given.max_drop && self.baseline.is_none() {
+            let message = "the following required arguments were not provided: --baseline <REPORT>";
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message));
+        }
+        Ok(())
+    }
+
     fn question(self) -> Result<Question, Failure> {
         let belief = match (self.strict, self.trust_header) {
             (true, _) => Belief::Strict,

@@ -38,6 +38,38 @@ fn stdin_is_the_default_and_the_variable_a_default_too() {
     assert_eq!(bench.run_with(&[], &[("COVGATE_FAIL_UNDER", "")], report.as_str()).status(), 0);
 }
 
+/// An option goes before the variable of another one that it excludes, and a variable may stand in every job.
+#[test]
+fn an_option_goes_before_anothers_variable() {
+    let contradiction = "<coverage lines-covered=\"9\" lines-valid=\"10\"><packages><package><classes><class \
+        name=\"a\" filename=\"a.py\"><lines><line number=\"1\" hits=\"1\"/></lines></class></classes></package></packages>\
+        </coverage>";
+    let patch = "--- a/a.py\n+++ b/a.py\n@@ -0,0 +1 @@\n+one\n";
+    let bench = Bench::new().with("c.xml", contradiction).with("a.diff", patch);
+    let answer = |arguments: &[&str], variables: &[(&str, &str)]| {
+        bench.run_with(&[arguments, &["c.xml"]].concat(), variables, "")
+    };
+    let trusted = answer(&["--trust-header"], &[("COVGATE_STRICT", "1")]);
+    assert_eq!((trusted.status(), trusted.stdout().as_str()), (0, "TOTAL 90.00%\n"), "{}", trusted.stderr());
+    answer(&["--strict"], &[("COVGATE_TRUST_HEADER", "1")]).is_trouble(&["contradicts itself"]);
+    let diff = answer(&["--diff", "a.diff"], &[("COVGATE_DIFF_BASE", "nowhere")]);
+    assert!(diff.status() == 0 && diff.stderr().contains("changed lines: 100.00%"), "{}", diff.stderr());
+    answer(&["--diff-base", "nowhere"], &[("COVGATE_DIFF", "a.diff")]).is_trouble(&["--diff-base"]);
+    for variables in [
+        [("COVGATE_STRICT", "1"), ("COVGATE_TRUST_HEADER", "1")],
+        [("COVGATE_DIFF", "a.diff"), ("COVGATE_DIFF_BASE", "main")],
+    ] {
+        answer(&[], &variables).is_trouble(&["cannot be used with"]);
+    }
+    answer(&["--strict", "--trust-header"], &[])
+        .is_trouble(&["'--trust-header' cannot be used with '--strict'"]);
+    let without_baseline = answer(&[], &[("COVGATE_MAX_DROP", "0")]);
+    assert_eq!(without_baseline.status(), 0, "{}", without_baseline.stderr());
+    answer(&["--max-drop", "0"], &[]).is_trouble(&["--baseline"]);
+    let dropped = answer(&["--baseline", "c.xml"], &[("COVGATE_MAX_DROP", "0")]);
+    assert_eq!(dropped.status(), 0, "{}", dropped.stderr());
+}
+
 #[test]
 fn json_and_dotenv() {
     let bench = html(9, 10);
