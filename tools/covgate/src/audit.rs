@@ -27,6 +27,30 @@ impl Figure {
             Self::Rounded(percent) => percent.as_count(),
         }
     }
+
+    /// The integers, where there are any.
+    pub const fn exact(&self) -> Option<Count> {
+        match self {
+            Self::Exact(count) => Some(*count),
+            Self::Rounded(_) => None,
+        }
+    }
+
+    /// The figure in words, of things that are named in the plural: `5 of 6 lines`, `about 83.33% of lines`.
+    pub fn of(&self, unit: &str) -> String {
+        match self {
+            Self::Exact(count) => format!("{count} {unit}"),
+            Self::Rounded(percent) => format!("about {percent}% of {unit}"),
+        }
+    }
+
+    /// Whether the body may have this count; a rounded figure is as exact as it was written.
+    fn agrees_with(&self, body: Count) -> bool {
+        match self {
+            Self::Exact(header) => *header == body,
+            Self::Rounded(percent) => body.rounds_to(percent),
+        }
+    }
 }
 
 /// How much contradiction is borne.
@@ -44,14 +68,12 @@ pub enum Belief {
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// Header and body give different verdicts, or `--strict` was given.
-    #[error("{report} contradicts itself: its header says {header} {unit}, its body {body}")]
+    #[error("{report} contradicts itself: its header says {header}, its body {body}")]
     Contradiction {
         /// The report's name.
         report: String,
-        /// What is counted.
-        unit: &'static str,
-        /// The header's counts.
-        header: Count,
+        /// The header's figure, and of what.
+        header: String,
         /// The body's.
         body: Count,
     },
@@ -117,36 +139,46 @@ pub fn audit(
     belief: Belief,
 ) -> Result<Finding, AuditError> {
     let unit = unit(report, metric);
-    let (header, body) = (report.header.of(metric), report.body_totals().of(metric));
+    let rate = || report.rate(metric).cloned().map(Figure::Rounded);
+    let header = report.header.of(metric).map(Figure::Exact).or_else(rate);
+    let body = report.body_totals().of(metric);
     let mut warning = None;
-    let count = match (header, body) {
+    let figure = match (header, body) {
+        // A rate of nothing is any number.
+        (Some(Figure::Rounded(_)), Some(body @ Count { total: 0, .. })) => Some(Figure::Exact(body)),
         (Some(header), _) if belief == Belief::Header => Some(header),
-        (Some(header), Some(body)) if header != body => {
-            let same = rule.passes(header, threshold) == rule.passes(body, threshold);
+        (Some(header), Some(body)) if !header.agrees_with(body) => {
+            let same = rule.passes(header.count(), threshold) == rule.passes(body, threshold);
             if !same || belief == Belief::Strict {
-                return Err(AuditError::Contradiction { report: name.to_owned(), unit, header, body });
+                return Err(AuditError::Contradiction {
+                    report: name.to_owned(),
+                    header: header.of(unit),
+                    body,
+                });
             }
             // Adding up every class or record by itself is a way to count, not a contradiction.
-            if report.by_part.of(metric) != Some(header) {
+            if !report.by_part.of(metric).is_some_and(|by_part| header.agrees_with(by_part)) {
                 warning = Some(format!(
-                    "{name} contradicts itself: its header says {header} {unit}, its body {body}; the verdict is the same"
+                    "{name} contradicts itself: its header says {}, its body {body}; the verdict is the same",
+                    header.of(unit)
                 ));
             }
-            Some(body)
+            Some(Figure::Exact(body))
         }
-        (header, body) => body.or(header),
+        (header, body) => body.map(Figure::Exact).or(header),
     };
-    match (count, &report.rounded) {
-        (Some(Count { total: 0, .. }), _) => {
+    match figure {
+        Some(Figure::Exact(Count { total: 0, .. })) => {
             Err(AuditError::NothingToCover { report: name.to_owned(), unit })
         }
-        (Some(count), _) => Ok(Finding { figure: Figure::Exact(count), warning }),
-        (None, Some(percent)) if matches!(metric, Metric::Total | Metric::Line) => Ok(Finding {
-            figure: Figure::Rounded(percent.clone()),
-            warning: Some(format!(
-                "{name} has only a rounded figure, {percent}%, and no counts to compare exactly"
-            )),
-        }),
-        (None, _) => Err(AuditError::NotCounted { report: name.to_owned(), unit }),
+        Some(Figure::Rounded(percent)) => {
+            let whose = if body.is_some() { "'s header" } else { "" };
+            warning = Some(format!(
+                "{name}{whose} has only a rounded figure, {percent}%, and no counts to compare exactly"
+            ));
+            Ok(Finding { figure: Figure::Rounded(percent), warning })
+        }
+        Some(figure) => Ok(Finding { figure, warning }),
+        None => Err(AuditError::NotCounted { report: name.to_owned(), unit }),
     }
 }

@@ -262,9 +262,9 @@ fn tell(answer: &Answer, console: &Console) {
     let word = |pass: bool| if pass { "reaches" } else { "is below" };
     let Answer { unit, fail_under, reached, .. } = answer;
     console.note(format!(
-        "{}% ({} {unit}) {} {fail_under}%",
+        "{}% ({}) {} {fail_under}%",
         answer.percent(),
-        answer.figure.count(),
+        answer.figure.of(unit),
         word(*reached)
     ));
     for file in answer.files.iter().flatten().filter(|file| !file.pass) {
@@ -294,11 +294,11 @@ fn tell(answer: &Answer, console: &Console) {
     if let Some(base) = &answer.baseline {
         let word = if base.held { "is within" } else { "lost more than" };
         console.note(format!(
-            "{}% {word} {} points of the {}% ({}) of {}",
+            "{}% {word} {} points of the {}%{} of {}",
             answer.percent(),
             base.max_drop,
-            base.count.percent(),
-            base.count,
+            base.figure.count().percent(),
+            base.figure.exact().map(|count| format!(" ({count})")).unwrap_or_default(),
             base.report
         ));
     }

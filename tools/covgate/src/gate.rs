@@ -102,8 +102,8 @@ pub struct Answer {
 pub struct Baseline {
     /// Its name.
     pub report: String,
-    /// Its count.
-    pub count: Count,
+    /// Its figure.
+    pub figure: Figure,
     /// How many points may be lost.
     pub max_drop: Percent,
     /// Whether no more were lost.
@@ -141,7 +141,7 @@ pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> 
     let mut warnings = Vec::from_iter(finding.warning);
     let count = decisive(&report, metric, rule, finding.figure.count());
     let reached = rule.passes(count, &fail_under);
-    warnings.extend(other_verdict(&report, rule, finding.figure.count(), &fail_under, reached));
+    warnings.extend(other_verdict(&report, rule, &finding.figure, &fail_under, reached));
 
     let files = judge_files(&name, &report, metric, &per_file, rule)?;
     if files.as_ref().is_some_and(Vec::is_empty) {
@@ -165,9 +165,9 @@ pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> 
         if here != there {
             warnings.push(format!("{} counts {there}, {name} counts {here}", source.name));
         }
-        let count = base_finding.figure.count();
-        let held = finding.figure.count().holds(count, &max_drop);
-        compared = Some(Baseline { report: source.name, count, max_drop, held });
+        let figure = base_finding.figure;
+        let held = finding.figure.count().holds(figure.count(), &max_drop);
+        compared = Some(Baseline { report: source.name, figure, max_drop, held });
     }
     Ok(Answer {
         reports,
@@ -321,7 +321,8 @@ fn read_once(
 
 fn names_its_lines(report: &Report, name: &str, purpose: &str) -> Result<(), Failure> {
     let mut files = report.coverage.files().iter();
-    if report.rounded.is_none() && files.all(|file| file.knows_lines() || file.lines().total == 0) {
+    let has_rates_only = report.rates.line.is_some() && !report.body.lines;
+    if !has_rates_only && files.all(|file| file.knows_lines() || file.lines().total == 0) {
         return Ok(());
     }
     let message = format!("{name} has counts only and names no lines, so it can't be {purpose}");
@@ -341,7 +342,7 @@ fn decisive(report: &Report, metric: Metric, rule: Rule, count: Count) -> Count 
 fn other_verdict(
     report: &Report,
     rule: Rule,
-    count: Count,
+    figure: &Figure,
     threshold: &Percent,
     pass: bool,
 ) -> Option<String> {
@@ -350,9 +351,11 @@ fn other_verdict(
         (Rule::Exact, false) => return None,
         (_, _) => (Rule::Exact, "the exact comparison"),
     };
+    let count = figure.count();
     (other.passes(count, threshold) != pass).then(|| {
         let verdict = if pass { "fail" } else { "pass" };
-        format!("{whose} would {verdict} this: {count} is {}%, cut, against {threshold}%", count.percent())
+        let counts = figure.exact().map(|count| format!("{count} is ")).unwrap_or_default();
+        format!("{whose} would {verdict} this: {counts}{}%, cut, against {threshold}%", count.percent())
     })
 }
 

@@ -94,6 +94,15 @@ impl Totals {
     }
 }
 
+/// Percentages as a report states them, which are rounded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Of lines.
+    pub line: Option<Percent>,
+    /// Of branches.
+    pub branch: Option<Percent>,
+}
+
 /// What the body of a report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column that a report has or lacks")]
@@ -122,8 +131,8 @@ pub struct Report {
     pub by_part: Totals,
     /// What its body has.
     pub body: Body,
-    /// The only figure it has, where that is a rounded one.
-    pub rounded: Option<Percent>,
+    /// What it states without counts.
+    pub rates: Rates,
     /// Whether coverage.py made it.
     pub by_coverage_py: bool,
     /// The folders below which its relative paths may lie, as Cobertura names them.
@@ -141,10 +150,23 @@ impl Report {
             header: Totals::default(),
             by_part: Totals::default(),
             body: Body::default(),
-            rounded: None,
+            rates: Rates::default(),
             by_coverage_py: false,
             sources: Vec::new(),
             coverage: Coverage::default(),
+        }
+    }
+
+    /// What it states of one metric without counts. There is no rate of lines and branches together.
+    pub fn rate(&self, metric: Metric) -> Option<&Percent> {
+        let has_branches = self.body_totals().branch.or(self.header.branch).is_some();
+        match (metric, self.unit) {
+            (Metric::Branch, _) => self.rates.branch.as_ref(),
+            (Metric::Total, TotalUnit::LinesAndBranches) if has_branches => None,
+            (Metric::Line, _) | (Metric::Total, TotalUnit::Lines | TotalUnit::LinesAndBranches) => {
+                self.rates.line.as_ref()
+            }
+            _ => None,
         }
     }
 
@@ -177,6 +199,7 @@ impl Report {
         }
         self.header = Totals::default();
         self.by_part = Totals::default();
+        self.rates = Rates::default();
         self.by_coverage_py &= other.by_coverage_py;
         self.body = Body {
             lines: self.body.lines && other.body.lines,

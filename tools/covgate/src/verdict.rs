@@ -10,6 +10,9 @@ pub const MAX_COUNT: u64 = 1_000_000_000_000;
 /// The most decimals of a percentage.
 const MAX_DECIMALS: usize = 9;
 
+/// The most decimals of a percentage that a generator rounds to.
+const MAX_RATE_DECIMALS: u32 = 2;
+
 /// How much there is to cover, and how much of it is covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
@@ -46,6 +49,15 @@ impl Count {
     pub fn reaches(self, threshold: &Percent) -> bool {
         self.total > 0
             && u128::from(self.covered) * 100 * threshold.scale() >= threshold.digits * u128::from(self.total)
+    }
+
+    /// Whether the percentage is this one, rounded or cut; with nothing to cover it is any.
+    pub fn rounds_to(self, percent: &Percent) -> bool {
+        // A rate has four decimals or two, less the zeros at its end; further ones are a binary fraction's.
+        let precision = 10_u128.pow(percent.decimals().min(MAX_RATE_DECIMALS));
+        let exact = u128::from(self.covered) * 100 * percent.scale();
+        let stated = percent.digits * u128::from(self.total);
+        self.total == 0 || exact.abs_diff(stated) * precision < u128::from(self.total) * percent.scale()
     }
 
     /// Whether the share is at most `points` percentage points below that of `base`.
@@ -91,6 +103,20 @@ pub struct Percent {
 }
 
 impl Percent {
+    /// The percentage of a rate from 0 to 1 that is written as `0.8333`.
+    pub fn of_rate(rate: &str) -> Option<Self> {
+        let (whole, part) = rate.split_once('.').unwrap_or((rate, ""));
+        let is_number = rate.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+        if !is_number || (whole.is_empty() && part.is_empty()) || part.contains('.') {
+            return None;
+        }
+        let part = format!("{:0<2}", &part[..part.len().min(MAX_DECIMALS + 2)]);
+        let (hundredths, rest) = part.split_at(2);
+        let digits = format!("{whole}{hundredths}");
+        let percent = format!("{:0>1}.{rest}", digits.trim_start_matches('0'));
+        percent.trim_end_matches('.').parse().ok()
+    }
+
     /// How many digits stand behind the point.
     pub const fn decimals(&self) -> u32 {
         self.decimals
@@ -182,6 +208,25 @@ mod tests {
         assert!(!count(79_999, 100_000).holds(count(81, 100), &percent("1")));
         assert!(count(1, 3).holds(count(2, 6), &percent("0")));
         assert!(count(MAX_COUNT, MAX_COUNT).holds(count(MAX_COUNT, MAX_COUNT), &percent("0.000000001")));
+    }
+
+    #[test]
+    fn a_rate_is_a_rounded_percentage() {
+        let rate = |text: &str| Percent::of_rate(text);
+        for (text, shown) in [("1", "100"), ("0", "0"), ("0.5", "50"), ("0.8333", "83.33"), (".05", "5")] {
+            assert_eq!(rate(text).unwrap().to_string(), shown, "{text}");
+        }
+        assert_eq!(rate("0.83333333333333337").unwrap().to_string(), "83.333333333");
+        for wrong in ["NaN", "", "1.01", "-1", "83.3", "1e-05", "0.1\u{e9}", "x.5", ".", "0.1.2"] {
+            assert!(rate(wrong).is_none(), "{wrong}");
+        }
+        for text in ["0.8333", "0.8334", "0.83", "0.84", "0.83333333333333337", "0.833"] {
+            assert!(count(5, 6).rounds_to(&rate(text).unwrap()), "{text}");
+        }
+        for text in ["0.8335", "0.82", "0.8", "1", "0.8433333333", "0"] {
+            assert!(!count(5, 6).rounds_to(&rate(text).unwrap()), "{text}");
+        }
+        assert!(count(MAX_COUNT, MAX_COUNT).rounds_to(&percent("100.000000000")));
     }
 
     #[test]

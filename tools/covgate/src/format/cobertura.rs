@@ -10,8 +10,8 @@ use super::{Depth, digits};
 use crate::coverage::{Coverage, FileCoverage};
 use crate::error::ReportError;
 use crate::input::Input;
-use crate::report::{Body, Report, TotalUnit, Totals};
-use crate::verdict::Count;
+use crate::report::{Body, Rates, Report, TotalUnit, Totals};
+use crate::verdict::{Count, Percent};
 
 /// The most source folders that are kept, and the longest.
 const MAX_SOURCES: usize = 1000;
@@ -43,7 +43,7 @@ pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<()
     }
     report.by_coverage_py = tags.comments().contains("coverage.py");
     report.unit = if report.by_coverage_py { TotalUnit::LinesAndBranches } else { TotalUnit::Lines };
-    let Reading { mut header, mut by_class, coverage, .. } = reading;
+    let Reading { mut header, rates, mut by_class, coverage, .. } = reading;
     for totals in [&mut header, &mut by_class] {
         totals.total = match (report.unit, totals.line) {
             (TotalUnit::LinesAndBranches, Some(line)) => {
@@ -53,6 +53,7 @@ pub(super) fn read(input: Input, depth: Depth, report: &mut Report) -> Result<()
         };
     }
     report.header = header;
+    report.rates = rates;
     report.by_part = by_class;
     // A report without totals is read to its end in any case.
     let read_whole = depth != Depth::Header || header.line.is_none();
@@ -73,6 +74,7 @@ struct Reading {
     is_cobertura: bool,
     past_header: bool,
     header: Totals,
+    rates: Rates,
     by_class: Totals,
     coverage: Coverage,
     class: Option<Class>,
@@ -103,6 +105,8 @@ impl Reading {
                 self.is_cobertura = true;
                 self.header.line = stated(tag, "lines-covered", "lines-valid")?;
                 self.header.branch = stated(tag, "branches-covered", "branches-valid")?;
+                let rate = |name| tag.raw(name).and_then(Percent::of_rate);
+                self.rates = Rates { line: rate("line-rate"), branch: rate("branch-rate") };
                 return Ok(());
             }
             (Kind::Start, "class", none @ None) => {

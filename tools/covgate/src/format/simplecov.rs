@@ -1,5 +1,5 @@
 //! SimpleCov's files: `.resultset.json` with the lines of each test suite, `coverage.json` of its JSON
-//! formatter, and `.last_run.json`, which has nothing but a rounded percentage.
+//! formatter, and `.last_run.json`, which has nothing but rounded percentages.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::json::{self, Hits, Items, Members, Object, Objects, skip};
 use crate::coverage::FileCoverage;
 use crate::error::ReportError;
 use crate::input::Input;
-use crate::report::{Body, Report};
+use crate::report::{Body, Rates, Report};
 
 pub(super) fn read(input: Input, report: &mut Report) -> Result<(), ReportError> {
     report.body = Body { lines: true, branches: true, functions: false, units: false };
@@ -23,10 +23,15 @@ impl Members for Top<'_> {
     fn member<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "result" => {
-                let LastRun { line, covered_percent } = map.next_value()?;
-                let figure =
-                    line.or(covered_percent).ok_or_else(|| A::Error::custom("`result` has no percentage"))?;
-                self.0.rounded = Some(figure.to_string().parse().map_err(A::Error::custom)?);
+                let LastRun { line, branch, covered_percent } = map.next_value()?;
+                let line = line.or(covered_percent);
+                if line.is_none() && branch.is_none() {
+                    return Err(A::Error::custom("`result` has no percentage"));
+                }
+                let percent = |figure: Option<serde_json::Number>| {
+                    figure.map(|figure| figure.to_string().parse().map_err(A::Error::custom)).transpose()
+                };
+                self.0.rates = Rates { line: percent(line)?, branch: percent(branch)? };
                 self.0.body = Body::default();
                 Ok(())
             }
@@ -47,6 +52,7 @@ impl Members for Top<'_> {
 #[derive(Debug, Deserialize)]
 struct LastRun {
     line: Option<serde_json::Number>,
+    branch: Option<serde_json::Number>,
     covered_percent: Option<serde_json::Number>,
 }
 

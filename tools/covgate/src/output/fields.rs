@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::audit::Figure;
 use crate::gate::Answer;
 use crate::verdict::Count;
 
@@ -11,10 +10,7 @@ pub(super) fn of(answer: &Answer) -> Map<String, Value> {
     let part = |count: Option<Count>| {
         count.map(|Count { covered, total }| json!({ "covered": covered, "total": total }))
     };
-    let exact = match answer.figure {
-        Figure::Exact(count) => Some(count),
-        Figure::Rounded(_) => None,
-    };
+    let exact = answer.figure.exact();
     let fields = json!({
         "pass": answer.pass(),
         "reports": answer.reports,
@@ -70,9 +66,9 @@ pub(super) fn of(answer: &Answer) -> Map<String, Value> {
         let baseline = json!({
             "pass": baseline.held,
             "report": baseline.report,
-            "covered": baseline.count.covered,
-            "total": baseline.count.total,
-            "percent": baseline.count.percent(),
+            "covered": baseline.figure.exact().map(|count| count.covered),
+            "total": baseline.figure.exact().map(|count| count.total),
+            "percent": baseline.figure.count().percent(),
             "maxDrop": baseline.max_drop.to_string(),
         });
         fields.insert("baseline".to_owned(), baseline);

@@ -42,7 +42,7 @@ fn cases(answer: &Answer) -> Vec<Case> {
         name: format!("{} coverage is at least {}%", answer.metric.name(), answer.fail_under),
         failure: failure(
             answer.reached,
-            format!("{} {} are covered: {}%", answer.figure.count(), answer.unit, answer.percent()),
+            format!("{} are covered: {}%", answer.figure.of(answer.unit), answer.percent()),
         ),
     }];
     if let Some(diff) = &answer.diff {
@@ -65,7 +65,7 @@ fn cases(answer: &Answer) -> Vec<Case> {
             name: format!("coverage is at most {} points below {}", base.max_drop, base.report),
             failure: failure(
                 base.held,
-                format!("it was {}% and is {}%", base.count.percent(), answer.percent()),
+                format!("it was {}% and is {}%", base.figure.count().percent(), answer.percent()),
             ),
         });
     }

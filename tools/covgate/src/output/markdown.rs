@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::ranges;
+use crate::audit::Figure;
 use crate::gate::Answer;
 use crate::report::Metric;
 use crate::verdict::Count;
@@ -17,22 +18,23 @@ pub(super) fn note(answer: &Answer) -> String {
     row(
         &mut note,
         answer.unit,
-        Some(answer.figure.count()),
+        Some(&answer.figure),
         &format!("{}%", answer.fail_under),
         Some(answer.reached),
     );
     for metric in [Metric::Line, Metric::Branch, Metric::Function] {
-        let count = answer.totals.of(metric);
+        let count = answer.totals.of(metric).map(Figure::Exact);
         if metric != answer.metric && count.is_some() {
-            row(&mut note, metric.name(), count, "", None);
+            row(&mut note, metric.name(), count.as_ref(), "", None);
         }
     }
     if let Some(diff) = &answer.diff {
-        row(&mut note, "changed lines", Some(diff.count), &format!("{}%", diff.threshold), Some(diff.pass));
+        let count = Figure::Exact(diff.count);
+        row(&mut note, "changed lines", Some(&count), &format!("{}%", diff.threshold), Some(diff.pass));
     }
     if let Some(base) = &answer.baseline {
         let threshold = format!("at most {} points less", base.max_drop);
-        row(&mut note, "before", Some(base.count), &threshold, Some(base.held));
+        row(&mut note, "before", Some(&base.figure), &threshold, Some(base.held));
     }
     let failing = answer.files.iter().flatten().filter(|file| !file.pass);
     let failing: Vec<_> = failing
@@ -62,12 +64,16 @@ pub(super) fn note(answer: &Answer) -> String {
     note
 }
 
-fn row(note: &mut String, what: &str, count: Option<Count>, threshold: &str, pass: Option<bool>) {
-    let Some(count) = count else { return };
+fn row(note: &mut String, what: &str, figure: Option<&Figure>, threshold: &str, pass: Option<bool>) {
+    let Some(figure) = figure else { return };
+    let count = figure.count();
     let percent = if count.total == 0 { "–".to_owned() } else { count.percent() };
     let mark = pass.map_or("", |pass| if pass { "✓" } else { "✗" });
-    let _ =
-        writeln!(note, "| {what} | {} | {} | {percent} | {threshold} | {mark} |", count.covered, count.total);
+    let [covered, total] = match figure.exact() {
+        Some(Count { covered, total }) => [covered, total].map(|number| number.to_string()),
+        None => ["–", "–"].map(ToOwned::to_owned),
+    };
+    let _ = writeln!(note, "| {what} | {covered} | {total} | {percent} | {threshold} | {mark} |");
 }
 
 fn table(note: &mut String, title: &str, head: &str, rows: &[String]) {

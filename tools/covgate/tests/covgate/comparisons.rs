@@ -173,8 +173,78 @@ fn a_header_that_contradicts_the_body() {
     assert_eq!((trusted.status(), trusted.stdout().as_str()), (0, "TOTAL 90.00%\n"));
     let cut = bench.run(&["--fail-under", "80", "--trust-header", "--cobertura", "m.xml", "c.xml"]);
     assert_eq!((cut.status(), bench.counts("m.xml")[1].as_str()), (0, "2/3"), "{}", cut.stderr());
-    let without_header = bench.with("b.xml", SYSTEM).run(&["--fail-under", "60", "--trust-header", "b.xml"]);
-    assert_eq!((without_header.status(), without_header.stdout().as_str()), (0, "TOTAL 66.66%\n"));
+    let without_header = bench.with("b.xml", SYSTEM.replace(" line-rate=\"0.5\"", ""));
+    let body = without_header.run(&["--fail-under", "60", "--trust-header", "b.xml"]);
+    assert_eq!((body.status(), body.stdout().as_str()), (0, "TOTAL 66.66%\n"));
+}
+
+/// Generators round rates to two or four decimals, and leave out zeros at their end.
+#[test]
+fn a_rate_without_counts_is_a_header_too() {
+    let bench = |rates: &str| {
+        let line = |number: u32, hits: u32| {
+            format!(
+                "<line number=\"{number}\" hits=\"{hits}\" branch=\"true\" condition-coverage=\"50% (1/2)\"/>"
+            )
+        };
+        let lines: Vec<String> = (1..=6).map(|number| line(number, u32::from(number < 6))).collect();
+        Bench::new().with(
+            "c.xml",
+            format!(
+                "<coverage {rates}><packages><package><classes><class name=\"a\" filename=\"a.py\"><lines>{}\
+                 </lines></class></classes></package></packages></coverage>",
+                lines.concat()
+            ),
+        )
+    };
+    let strict = |rates: &str| bench(rates).run(&["--strict", "c.xml"]);
+    for agreeing in ["0.8333", "0.83", "0.8333333333333334", "NaN", ""] {
+        let answer = strict(&format!("line-rate=\"{agreeing}\""));
+        assert_eq!((answer.status(), answer.stdout().as_str()), (0, "TOTAL 83.33%\n"), "{}", answer.stderr());
+    }
+    strict("line-rate=\"0.8433\"").is_trouble(&["its header says about 84.33% of lines, its body 5 of 6"]);
+    bench("line-rate=\"0.1\"").run(&["c.xml"]).is_trouble(&["contradicts itself", "--trust-header"]);
+    let same = bench("line-rate=\"0.9\"").run(&["c.xml"]);
+    assert_eq!((same.status(), same.stdout().as_str()), (0, "TOTAL 83.33%\n"));
+    assert!(same.stderr().contains("the verdict is the same"), "{}", same.stderr());
+    let branches = bench("line-rate=\"0.8333\" branch-rate=\"0.9\"");
+    branches.run(&["--metric", "branch", "c.xml"]).is_trouble(&["about 90% of branches, its body 6 of 12"]);
+
+    let trusted = bench("line-rate=\"0.1\"").run(&["--trust-header", "c.xml"]);
+    assert_eq!((trusted.status(), trusted.stdout().as_str()), (1, "TOTAL 10.00%\n"));
+    assert!(
+        trusted.stderr().contains("c.xml's header has only a rounded figure, 10%"),
+        "{}",
+        trusted.stderr()
+    );
+    let nothing = "<coverage line-rate=\"1\"><packages/></coverage>";
+    Bench::new().with("c.xml", nothing).run(&["--trust-header", "c.xml"]).is_trouble(&["no lines to cover"]);
+}
+
+/// SimpleCov's `.last_run.json` has percentages and no counts, so none are shown.
+#[test]
+fn a_rounded_figure_has_no_counts() {
+    let bench = Bench::new()
+        .with("last.json", r#"{"result": {"line": 80.0, "branch": 62.5}}"#)
+        .with("lines.json", r#"{"result": {"line": 80.0}}"#);
+    let answer = bench.run(&["--baseline", "lines.json", "last.json"]);
+    assert_eq!((answer.status(), answer.stdout().as_str()), (0, "TOTAL 80.00%\n"), "{}", answer.stderr());
+    assert!(answer.stderr().contains("80.00% (about 80.0% of lines) reaches 80%"), "{}", answer.stderr());
+    assert!(answer.stderr().contains("points of the 80.00% of lines.json"), "{}", answer.stderr());
+    let fields = bench.json(&["--baseline", "lines.json", "last.json"]);
+    assert_eq!((&fields["total"], &fields["baseline"]["total"]), (&Value::Null, &Value::Null), "{fields}");
+    hermetic::schema::check(include_str!("../../schema/covgate.v1.json"), &fields);
+    let note = bench.run(&["-o", "markdown", "last.json"]).stdout();
+    assert!(note.contains("| lines | – | – | 80.00 | 80% | ✓ |"), "{note}");
+    assert!(!answer.stderr().contains("800") && !note.contains("800"), "{note}");
+    let branches = bench.run(&["--metric", "branch", "last.json"]);
+    assert_eq!(
+        (branches.status(), branches.stdout().as_str()),
+        (1, "TOTAL 62.50%\n"),
+        "{}",
+        branches.stderr()
+    );
+    bench.run(&["--metric", "branch", "lines.json"]).is_trouble(&["does not count branches"]);
 }
 
 #[test]
