@@ -13,6 +13,7 @@ use crate::format::Format;
 use crate::gate::{self, Answer, Question};
 use crate::output::{self, Output};
 use crate::per_file::FileThresholds;
+use crate::printable::{self, printable};
 use crate::report::Metric;
 use crate::rule::Rule;
 use crate::verdict::Percent;
@@ -176,11 +177,16 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        let Self(options) = self;
-        let (output, cobertura, dry_run) = (options.output, options.cobertura.clone(), options.dry_run);
-        let answer = gate::decide(options.question()?, &io.console)?;
+        self.0.run(io).map_err(printable::failure)
+    }
+}
+
+impl Options {
+    fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        let (output, cobertura, dry_run) = (self.output, self.cobertura.clone(), self.dry_run);
+        let answer = gate::decide(self.question()?, &io.console)?;
         for warning in &answer.warnings {
-            io.console.warn(warning);
+            io.console.warn(printable(warning));
         }
         tell(&answer, &io.console);
         if let Some(path) = cobertura {
@@ -189,9 +195,7 @@ impl Program for Cli {
         output::print(&answer, output, &mut io.out)?;
         Ok(answer.status())
     }
-}
 
-impl Options {
     /// Of two that exclude each other, one that was given goes before the other's variable: clap refuses these as well. A
     /// variable for all jobs may say how much a baseline may lose where a job has none.
     fn settle(&mut self, given: Given) -> Result<(), clap::Error> {
@@ -259,16 +263,12 @@ impl Options {
 
 /// The verdict in words.
 fn tell(answer: &Answer, console: &Console) {
+    let note = |words: String| console.note(printable(&words));
     let word = |pass: bool| if pass { "reaches" } else { "is below" };
     let Answer { unit, fail_under, reached, .. } = answer;
-    console.note(format!(
-        "{}% ({}) {} {fail_under}%",
-        answer.percent(),
-        answer.figure.of(unit),
-        word(*reached)
-    ));
+    note(format!("{}% ({}) {} {fail_under}%", answer.percent(), answer.figure.of(unit), word(*reached)));
     for file in answer.files.iter().flatten().filter(|file| !file.pass) {
-        console.note(format!(
+        note(format!(
             "{}: {}% ({}) is below {}%",
             file.path,
             file.count.percent(),
@@ -278,22 +278,18 @@ fn tell(answer: &Answer, console: &Console) {
     }
     if let Some(diff) = &answer.diff {
         if diff.count.total == 0 {
-            console.note("changed lines: none of them can be covered");
+            note("changed lines: none of them can be covered".to_owned());
         } else {
             let (count, threshold) = (diff.count, &diff.threshold);
-            console.note(format!(
-                "changed lines: {}% ({count}) {} {threshold}%",
-                count.percent(),
-                word(diff.pass)
-            ));
+            note(format!("changed lines: {}% ({count}) {} {threshold}%", count.percent(), word(diff.pass)));
         }
         for file in diff.files.iter().filter(|file| !file.missed.is_empty()) {
-            console.note(format!("{}: missed changed lines {}", file.path, output::ranges::of(&file.missed)));
+            note(format!("{}: missed changed lines {}", file.path, output::ranges::of(&file.missed)));
         }
     }
     if let Some(base) = &answer.baseline {
         let word = if base.held { "is within" } else { "lost more than" };
-        console.note(format!(
+        note(format!(
             "{}% {word} {} points of the {}%{} of {}",
             answer.percent(),
             base.max_drop,

@@ -10,6 +10,7 @@ use crate::diff::{self, Changes, DiffVerdict};
 use crate::format::{Depth, Format};
 use crate::input::Source;
 use crate::per_file::{self, FileThreshold, FileVerdict};
+use crate::printable::printable;
 use crate::report::{Metric, Report, Totals};
 use crate::rule::Rule;
 use crate::verdict::{Count, Percent};
@@ -223,8 +224,8 @@ fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console)
         // Each is a part of a whole, so only the union has to have something to cover.
         match audit::audit(&source.name, &report, *metric, fail_under, *rule, *belief) {
             Err(contradiction @ AuditError::Contradiction { .. }) => return Err(contradiction.into()),
-            Err(other) => console.detail(other.to_string()),
-            Ok(finding) => finding.warning.iter().for_each(|warning| console.warn(warning)),
+            Err(other) => console.detail(printable(&other.to_string())),
+            Ok(finding) => finding.warning.iter().for_each(|warning| console.warn(printable(warning))),
         }
         formats.push(report.format);
         match &mut union {
@@ -241,12 +242,13 @@ fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console)
 
 fn warn_unclear(files: &[String], source: &Source, others: &str, outcome: &str, console: &Console) {
     let Some((first, more)) = files.split_first() else { return };
-    console.warn(format!(
+    let warning = format!(
         "{first}{} of {} may be any of several files of {others}, and {} {outcome}",
         and_more(more.len()),
         source.name,
         if more.is_empty() { "is" } else { "are" },
-    ));
+    );
+    console.warn(printable(&warning));
 }
 
 /// For the end of a list of which only the first is named.
@@ -309,7 +311,7 @@ fn read_once(
             ));
         }
     };
-    console.detail(format!("reading {} as {}", source.name, format.name()));
+    console.detail(printable(&format!("reading {} as {}", source.name, format.name())));
     let depth = match depth {
         Depth::Header if format.has_totals_first() => Depth::Header,
         Depth::Files => Depth::Files,

@@ -8,6 +8,7 @@ use step::{
 
 use crate::abbreviation::{Length, Subject, Unstable, abbreviate};
 use crate::error::TagError;
+use crate::printable::{self, printable};
 use crate::tag::{self, Tag};
 use crate::{candidates, history, plain, repository, work_tree};
 use gix::config::Source;
@@ -150,6 +151,12 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
+        self.answer(io).map_err(printable::failure)
+    }
+}
+
+impl Cli {
+    fn answer(self, io: &mut Io) -> Result<ExitStatus, Failure> {
         // As git does it: what follows is relative to that folder.
         if self.directory != Path::new(HERE) && !self.directory.as_os_str().is_empty() {
             std::env::set_current_dir(&self.directory).map_err(|error| {
@@ -162,7 +169,7 @@ impl Program for Cli {
         }
         let tag = self.tag()?;
         for warning in &tag.warnings {
-            io.console.warn(warning);
+            io.console.warn(printable(warning));
         }
         if self.clean && tag.dirty == Some(true) {
             io.console.note("tracked files differ from the commit");
@@ -185,9 +192,7 @@ impl Program for Cli {
         }
         Ok(ExitStatus::Done)
     }
-}
 
-impl Cli {
     /// From a tag back to the commit.
     fn verify(&self, tag: &str, io: &mut Io) -> Result<ExitStatus, Failure> {
         if self.revision != VERIFY {
@@ -204,7 +209,8 @@ impl Cli {
         let unprefixed = tag::without_image(tag).strip_prefix(self.prefix.as_str()).unwrap_or_default();
         let name = unprefixed.strip_suffix(self.dirty.as_deref().unwrap_or(DIRTY)).unwrap_or(unprefixed);
         if name != unprefixed {
-            io.console.warn(format!("`{tag}` has more in it than the commit: tracked files differed"));
+            let warning = format!("`{tag}` has more in it than the commit: tracked files differed");
+            io.console.warn(printable(&warning));
         }
         let commit = match candidates::commits(&repository, name)?.as_slice() {
             [commit] => Ok(commit.to_string()),
@@ -217,7 +223,7 @@ impl Cli {
         let commit = match commit {
             Ok(commit) => commit,
             Err(reason) => {
-                io.console.note(reason);
+                io.console.note(printable(&reason));
                 if self.output == Format::Json {
                     io.out.line(document(Self::NAME, tag::verified(name, None)))?;
                 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::ranges;
 use crate::audit::Figure;
 use crate::gate::Answer;
+use crate::printable::printable;
 use crate::report::Metric;
 use crate::verdict::Count;
 
@@ -94,5 +95,5 @@ fn code(path: &str) -> String {
 
 /// Text that starts nothing of Markdown's own in a table.
 fn plain(text: &str) -> String {
-    text.replace(['\n', '\r'], " ").replace('|', "\\|").replace('<', "&lt;")
+    printable(text).replace('|', "\\|").replace('<', "&lt;")
 }

@@ -353,6 +353,37 @@ fn an_ambiguous_id_is_refused_with_what_it_may_be() {
     assert_eq!(error.matches("(blob)").count(), 2, "{error}");
 }
 
+/// A terminal obeys what stands in a commit's subject.
+#[test]
+fn control_characters_of_subjects_are_escaped() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let subject = "\x1b[2Jgone";
+    let stream = (1..=1_000).fold(String::new(), |stream, number| {
+        let message = format!("{subject} {number}\n");
+        let length = message.len();
+        stream
+            + &format!(
+                "commit refs/heads/many\ncommitter a <a@b.test> {number} +0000\ndata {length}\n{message}\n"
+            )
+    });
+    let mut import = place.home.program("git");
+    import
+        .current_dir(&folder)
+        .args(["fast-import", "--quiet", "--force"])
+        .stdin(std::process::Stdio::piped());
+    let mut import = import.spawn().unwrap();
+    std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    let ids = place.done(&folder, &["rev-list", "many"]);
+    let mut seen = std::collections::HashSet::new();
+    let start = ids.lines().map(|id| &id[..4]).find(|start| !seen.insert(*start)).unwrap();
+    for words in [&["verify", start][..], &[start]] {
+        let said = String::from_utf8(place.imgtag(&folder, words).stderr).unwrap();
+        assert!(said.contains(r"\x1b[2Jgone") && !said.contains('\x1b'), "{said}");
+    }
+}
+
 #[test]
 fn verify_leads_from_a_tag_back_to_the_commit() {
     let place = Place::new();
