@@ -31,6 +31,15 @@ pub fn commits(repository: &gix::Repository, characters: &str) -> Result<Vec<gix
     Ok(found)
 }
 
+/// Whether a commit that is not here may have an id that begins with these characters.
+pub fn may_be_elsewhere(repository: &gix::Repository, characters: &str) -> bool {
+    let full = repository.object_hash().len_in_hex();
+    let is_id = (SHORTEST..=full).contains(&characters.len())
+        && characters.bytes().all(|character| character.is_ascii_hexdigit());
+    let is_here = || gix::ObjectId::from_hex(characters.as_bytes()).is_ok_and(|id| repository.has_object(id));
+    is_id && !is_here()
+}
+
 /// The candidates as git lists them: id, type and, of a commit, its day and subject.
 pub fn described(repository: &gix::Repository, ids: &[gix::ObjectId]) -> String {
     let of = |id: &gix::ObjectId| {

@@ -214,6 +214,11 @@ impl Cli {
         }
         let commit = match candidates::commits(&repository, name)?.as_slice() {
             [commit] => Ok(commit.to_string()),
+            [] if repository.is_shallow().map_err(TagError::library)?
+                && candidates::may_be_elsewhere(&repository, name) =>
+            {
+                return Err(TagError::BeforeTheEnd(tag.to_owned()).into());
+            }
             [] => Err(format!("`{tag}` names no commit of this repository")),
             several => {
                 let list = candidates::described(&repository, several);

@@ -70,6 +70,9 @@ pub enum TagError {
         /// What was looked for.
         path: String,
     },
+    /// A tag names no commit that is here, because the clone is shallow.
+    #[error("the clone is shallow, and the commit that `{0}` names may be before its end")]
+    BeforeTheEnd(String),
     /// core.abbrev has a value that git refuses too.
     #[error("core.abbrev is `{0}`; git takes `auto`, `no` or a number from 4 to the length of an id")]
     Abbrev(String),
@@ -108,7 +111,10 @@ impl TagError {
         Some(match self {
             Self::NoRepository { .. } => "run it in a clone, or name one with -C DIR",
             Self::Unborn(_) => "commit first",
-            Self::Revision { shallow: true, .. } | Self::TooShallow { .. } | Self::NoObject(_) => {
+            Self::Revision { shallow: true, .. }
+            | Self::TooShallow { .. }
+            | Self::BeforeTheEnd(_)
+            | Self::NoObject(_) => {
                 "a shallow clone has not every revision: fetch more, in GitLab with GIT_DEPTH: 0"
             }
             Self::Revision { .. } => {

@@ -384,6 +384,29 @@ fn control_characters_of_subjects_are_escaped() {
     }
 }
 
+/// What a shallow clone does not have may be before its end.
+#[test]
+fn verify_tells_no_from_not_here() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let url = format!("file://{}", folder.display());
+    place.done(place.home.path(), &["clone", "-q", "--depth", "2", &url, "shallow"]);
+    let shallow = place.path("shallow");
+    let of = |revision: &str| place.done(&folder, &["rev-parse", "--short", revision]);
+    let verified = |tag: &str| place.imgtag(&shallow, &["verify", tag]);
+    assert_eq!(verified(&of("HEAD~1")).status.code(), Some(0));
+    for tag in [of("HEAD~5"), place.done(&folder, &["rev-parse", "HEAD~5"])] {
+        let output = verified(&tag);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+        assert!(error.contains(&tag) && error.contains("fetch more, in GitLab with GIT_DEPTH: 0"), "{error}");
+    }
+    let tree = place.done(&folder, &["rev-parse", "HEAD^{tree}"]);
+    for tag in ["main", "", "v-0123456789", &tree] {
+        assert_eq!(verified(tag).status.code(), Some(1), "{tag}");
+    }
+}
+
 #[test]
 fn verify_leads_from_a_tag_back_to_the_commit() {
     let place = Place::new();
