@@ -98,7 +98,9 @@ impl Place {
                 folder.join(path_in(path)?)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if !folder.join("HEAD").try_exists()? || !folder.join("objects").try_exists()? {
+                // A linked work tree's folder in the clone has a HEAD of its own, and its objects are elsewhere.
+                let has = |name| folder.join(name).try_exists();
+                if !has("HEAD")? || !(has("objects")? || has("commondir")?) {
                     return Ok(None);
                 }
                 folder.to_owned()

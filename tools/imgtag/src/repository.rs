@@ -18,8 +18,11 @@ use crate::{candidates, references};
 /// but the Git library takes from its settings nothing that it would execute.
 pub fn open(folder: &Path, git_dir: Option<&Path>) -> Result<gix::Repository, TagError> {
     let options = gix::open::Options::default;
-    let opened = match git_dir {
-        Some(git_dir) => gix::ThreadSafeRepository::open_opts(folder.join(git_dir), options()),
+    // The Git library looks for a clone below the folder in which a clone has its files.
+    let inside = folder.canonicalize().ok().filter(|folder| git_dir.is_none() && folder.ends_with(".git"));
+    let inside = inside.filter(|folder| folder.join("HEAD").is_file() && folder.join("objects").is_dir());
+    let opened = match git_dir.map(|git_dir| folder.join(git_dir)).or_else(|| inside.clone()) {
+        Some(git_dir) => gix::ThreadSafeRepository::open_opts(git_dir, options()),
         None => gix::ThreadSafeRepository::discover_opts(
             folder,
             gix::discover::upwards::Options::default(),
@@ -33,7 +36,11 @@ pub fn open(folder: &Path, git_dir: Option<&Path>) -> Result<gix::Repository, Ta
             reason: error.to_string().replace('\n', " "),
         })
     })?;
-    let repository = repository.to_thread_local();
+    let mut repository = repository.to_thread_local();
+    // As for git, one who is in there is in no work tree.
+    if inside.is_some() {
+        repository.set_workdir(None).map_err(TagError::library)?;
+    }
     // The Git library goes on without settings that it may not read.
     match may_not_be_read(&repository.common_dir().join("config")) {
         Some(error) => Err(error),

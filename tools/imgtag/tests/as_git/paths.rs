@@ -213,3 +213,16 @@ fn a_submodule_is_dirty_by_its_tracked_files() {
     place.done(&folder.join("module"), &["checkout", "-q", "HEAD~1"]);
     assert!(is_dirty());
 }
+
+#[test]
+fn a_clones_own_folders_are_in_it() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    place.done(&folder, &["worktree", "add", "-q", "../linked", "side"]);
+    for inside in [".git", ".git/refs/heads", ".git/worktrees", ".git/worktrees/linked", "../linked"] {
+        place.same_as_git(&folder.join(inside), &["HEAD", "main", "HEAD~1", "side", "main:file"]);
+    }
+    let own = folder.join(".git");
+    let expected = place.done(&own, &["log", "-1", "--format=%h", "--", "sub"]);
+    assert_eq!(says(&place, &own, &["--path", "sub"]), expected);
+}
