@@ -71,13 +71,15 @@ pub fn verified(tag: &str, commit: Option<&str>) -> Map<String, Value> {
 }
 
 /// Whether YAML reads the tag as a number unless it is quoted: `1234567`, `87290323`, `12345e7`, and with a prefix
-/// `1.4567890` or `0x1234567`. Version 1.1 passes over underscores.
+/// `1.4567890` or `0x1234567`; `0b10` is a short id and a binary number. Version 1.1 passes over underscores.
 pub fn reads_as_number(tag: &str) -> bool {
     let digits = tag.replace('_', "");
-    let hexadecimal =
-        |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_of_base = |(start, base): (&str, u32)| {
+        let digits = digits.strip_prefix(start).unwrap_or_default();
+        !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(base))
+    };
     tag.starts_with(|first: char| first.is_ascii_digit())
-        && (digits.parse::<f64>().is_ok() || digits.strip_prefix("0x").is_some_and(hexadecimal))
+        && (digits.parse::<f64>().is_ok() || [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().any(is_of_base))
 }
 
 #[cfg(test)]
@@ -86,12 +88,24 @@ mod tests {
 
     #[test]
     fn numbers_that_yaml_sees() {
-        for tag in ["1234567", "8729e32", "0000000", "1.4567890", "1_4567890", "0x4b1c9e2"] {
+        for tag in
+            ["1234567", "8729e32", "0000000", "1.4567890", "1_4567890", "0x4b1c9e2", "0b10", "0b_10", "0o17"]
+        {
             assert!(reads_as_number(tag), "{tag}");
         }
-        for tag in
-            ["4b1c9e2", "e123456", "12345e", "g1234567", "_1234567", "0x", "1.2.3456789", "1234567-dirty"]
-        {
+        for tag in [
+            "4b1c9e2",
+            "e123456",
+            "12345e",
+            "g1234567",
+            "_1234567",
+            "0x",
+            "0b",
+            "0b12",
+            "0o18",
+            "1.2.3456789",
+            "1234567-dirty",
+        ] {
             assert!(!reads_as_number(tag), "{tag}");
         }
     }

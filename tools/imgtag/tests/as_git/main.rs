@@ -261,6 +261,23 @@ fn a_shallow_or_loose_clone_is_warned_of() {
 }
 
 #[test]
+fn a_tag_that_yaml_reads_as_a_number_is_warned_of() {
+    let place = Place::new();
+    let folder = place.repository("r", &[]);
+    let warned = |words: &[&str]| {
+        let said = String::from_utf8(place.imgtag(&folder, words).stderr).unwrap();
+        said.contains("as a number unless it is quoted")
+    };
+    // The id of a file with this in it begins with 0b10, which is 2 in YAML 1.1.
+    std::fs::write(folder.join("file"), "79365").unwrap();
+    place.done(&folder, &["commit", "-qam", "number"]);
+    assert_eq!(place.done(&folder, &["rev-parse", "HEAD:file"]).get(..4), Some("0b10"));
+    assert!(warned(&["HEAD:file", "--length", "4"]));
+    assert!(!warned(&["HEAD:file", "--length", "4", "--prefix", "v"]));
+    assert!(!warned(&["HEAD:file", "--length", "40"]));
+}
+
+#[test]
 fn a_variable_names_the_repository_as_for_git() {
     let place = Place::new();
     let folder = place.repository("r", &[]);
