@@ -5,12 +5,14 @@
 //! once, covered if it was covered anywhere.
 
 mod line_set;
+mod place;
 mod union;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use self::line_set::LineSet;
+pub use self::place::{Certainty, Place};
 use crate::verdict::Count;
 
 /// All files of one report or of several.
@@ -158,26 +160,6 @@ pub struct FileCoverage {
     functions: HashMap<u64, bool>,
     /// What the report counts itself, where that is not the sum of the above.
     summary: Summary,
-}
-
-/// Where a file lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Its path, with `/` between its parts: from the top of the checkout, or as much of it as is known.
-    pub path: String,
-    /// How well that is known.
-    pub certainty: Certainty,
-}
-
-/// What the checkout says of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Certainty {
-    /// It has it, at that path.
-    InCheckout,
-    /// Nothing.
-    Unknown,
-    /// It has several of which the path could be the end, so that the file is taken for none of them.
-    Ambiguous,
 }
 
 /// Counts of one file as its report states them: of one that names no lines, or counts by rules of its own.

@@ -161,7 +161,7 @@ pub fn decide(question: Question, console: &Console) -> Result<Answer, Failure> 
         let base = read(&source, None, Depth::Counts, console)?;
         // Measured as the report itself is: two scales, such as one's header and the other's body, can't be compared.
         let base_finding = audit::audit(&source.name, &base, metric, &fail_under, rule, belief)?;
-        warnings.extend(base_finding.warning);
+        warnings.extend(base_finding.warning.filter(|warning| !warnings.contains(warning)));
         let (here, there) = (audit::unit(&report, metric), audit::unit(&base, metric));
         if here != there {
             warnings.push(format!("{} counts {there}, {name} counts {here}", source.name));
