@@ -1,7 +1,9 @@
 //! Health of an object, read off the object alone: Argo CD's built-in checks
-//! (`gitops-engine/pkg/health`) and, for other kinds, the conditions that kstatus relies on.
+//! (`gitops-engine/pkg/health`), its scripts for some custom resources and, for other kinds, the conditions that kstatus
+//! relies on.
 
 mod argo;
+mod custom;
 mod workloads;
 
 use std::fmt;
@@ -97,6 +99,17 @@ pub fn of(object: &Value) -> Status {
         ("argoproj.io", "Application") => argo::application(object),
         ("batch", "CronJob") => workloads::cron_job(object),
         ("policy", "PodDisruptionBudget") => disruption_budget(object),
+        ("argoproj.io", "Rollout") => custom::rollout(object),
+        ("argoproj.io", "AnalysisRun") => custom::analysis_run(object),
+        ("cert-manager.io", "Certificate") => custom::certificate(object),
+        ("cert-manager.io", "Issuer" | "ClusterIssuer") => custom::by_condition(object, "Ready"),
+        ("external-secrets.io", "ExternalSecret") => custom::external_secret(object),
+        ("external-secrets.io", "SecretStore" | "ClusterSecretStore") => {
+            custom::by_condition(object, "Ready")
+        }
+        ("bitnami.com", "SealedSecret") => custom::by_condition(object, "Synced"),
+        ("gateway.networking.k8s.io", "Gateway") => custom::gateway(object),
+        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute") => custom::route(object),
         _ => conditions(object),
     }
 }
