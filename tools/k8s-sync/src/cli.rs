@@ -1,4 +1,4 @@
-//! The command line of k8s-sync, and the only place that reads the environment.
+//! The command line of k8s-sync; it and the options that git-remote declares alone read the environment.
 
 mod application;
 mod decryption;

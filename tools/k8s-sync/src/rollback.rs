@@ -18,6 +18,8 @@ use crate::sync::Application;
 
 /// How long an object may take to be gone before it is made again.
 const GOING: Duration = Duration::from_secs(30);
+/// How often an object that is to go may change under our hands.
+const ATTEMPTS: usize = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a run is about to change, kept from the moment before.
@@ -80,7 +82,7 @@ impl Application {
     /// Deletes an object that was not there before, if it is ours.
     async fn unmake(&self, cluster: &Cluster, entry: &Entry) -> Result<Option<Identity>, SyncError> {
         let manager = self.manager();
-        for _ in 0..5 {
+        for _ in 0..ATTEMPTS {
             let Some(now) = cluster.get_metadata(&entry.path, (&entry.kind.0, &entry.kind.1)).await? else {
                 return Ok(None);
             };

@@ -1,4 +1,4 @@
-//! The command line of mr-push, and the only place that reads the environment.
+//! The command line of mr-push; it and the options that git-remote declares alone read the environment.
 
 use std::path::{Component, Path, PathBuf};
 

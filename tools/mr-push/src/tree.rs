@@ -159,9 +159,9 @@ fn rebuild(
     if builder.is_empty() { Ok(None) } else { builder.write().map(Some) }
 }
 
-#[cfg(unix)]
 fn os_name(bytes: &[u8]) -> std::ffi::OsString {
     use std::os::unix::ffi::OsStringExt as _;
+
     std::ffi::OsString::from_vec(bytes.to_vec())
 }
 

@@ -246,7 +246,7 @@ fn what_is_left_empty_is_no_wish() {
 #[test]
 fn a_target_that_moves_is_built_on() {
     let server = Server::new();
-    // The first run of the command moves the target, and takes its time.
+    // The first run of the command moves the target, and takes longer than a ref list is taken for fresh (2 s).
     let script = format!(
         "if [ ! -e {home}/moved ]; then touch {home}/moved; cd {home}/work && git commit -q --allow-empty -m moved && \
          git push -q origin HEAD:demo && sleep 2.1 && cd -; fi; {BUMP}",

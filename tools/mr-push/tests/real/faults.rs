@@ -184,6 +184,7 @@ fn jobs_that_meet_make_one_branch_and_one_request() {
 fn a_slow_command_leaves_the_connection_as_it_is() {
     let project = Project::on_gitlab();
     let (relay, connections) = cutting_relay(port_of(&project.url), usize::MAX);
+    // Longer than a ref list is taken for fresh (2 s).
     discreetly(&mut through(&project, relay, "b", &[], &format!("sleep 2.1; {BUMP}"))).ended(0);
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
