@@ -13,7 +13,6 @@ use crate::format::Format;
 use crate::gate::{self, Answer, Question};
 use crate::output::{self, Output};
 use crate::per_file::FileThresholds;
-use crate::printable::{self, printable};
 use crate::report::Metric;
 use crate::rule::Rule;
 use crate::verdict::Percent;
@@ -177,7 +176,7 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        self.0.run(io).map_err(printable::failure)
+        self.0.run(io).map_err(Failure::printable)
     }
 }
 
@@ -186,7 +185,7 @@ impl Options {
         let (output, cobertura, dry_run) = (self.output, self.cobertura.clone(), self.dry_run);
         let answer = gate::decide(self.question()?, &io.console)?;
         for warning in &answer.warnings {
-            io.console.warn(printable(warning));
+            io.console.warn(step::printable(warning));
         }
         tell(&answer, &io.console);
         if let Some(path) = cobertura {
@@ -263,7 +262,7 @@ impl Options {
 
 /// The verdict in words.
 fn tell(answer: &Answer, console: &Console) {
-    let note = |words: String| console.note(printable(&words));
+    let note = |words: String| console.note(step::printable(&words));
     let word = |pass: bool| if pass { "reaches" } else { "is below" };
     let Answer { unit, fail_under, reached, .. } = answer;
     note(format!("{}% ({}) {} {fail_under}%", answer.percent(), answer.figure.of(unit), word(*reached)));

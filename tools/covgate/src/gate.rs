@@ -10,7 +10,6 @@ use crate::diff::{self, Changes, DiffVerdict};
 use crate::format::{Depth, Format};
 use crate::input::Source;
 use crate::per_file::{self, FileThreshold, FileVerdict};
-use crate::printable::printable;
 use crate::report::{Metric, Report, Totals};
 use crate::rule::Rule;
 use crate::verdict::{Count, Percent};
@@ -224,8 +223,8 @@ fn read_all(question: &Question, checkout: Option<&Checkout>, console: &Console)
         // Each is a part of a whole, so only the union has to have something to cover.
         match audit::audit(&source.name, &report, *metric, fail_under, *rule, *belief) {
             Err(contradiction @ AuditError::Contradiction { .. }) => return Err(contradiction.into()),
-            Err(other) => console.detail(printable(&other.to_string())),
-            Ok(finding) => finding.warning.iter().for_each(|warning| console.warn(printable(warning))),
+            Err(other) => console.detail(step::printable(&other.to_string())),
+            Ok(finding) => finding.warning.iter().for_each(|warning| console.warn(step::printable(warning))),
         }
         formats.push(report.format);
         match &mut union {
@@ -248,7 +247,7 @@ fn warn_unclear(files: &[String], source: &Source, others: &str, outcome: &str, 
         source.name,
         if more.is_empty() { "is" } else { "are" },
     );
-    console.warn(printable(&warning));
+    console.warn(step::printable(&warning));
 }
 
 /// For the end of a list of which only the first is named.
@@ -311,7 +310,7 @@ fn read_once(
             ));
         }
     };
-    console.detail(printable(&format!("reading {} as {}", source.name, format.name())));
+    console.detail(step::printable(&format!("reading {} as {}", source.name, format.name())));
     let depth = match depth {
         Depth::Header if format.has_totals_first() => Depth::Header,
         Depth::Files => Depth::Files,

@@ -3,7 +3,7 @@
 //! A report is read as it streams by (`input`, `format`) into a union of files and lines (`coverage`,
 //! `report`); its files are found in the work tree (`checkout`, `path`), its header is held against its body
 //! (`audit`), and integers are compared with the thresholds (`verdict`, `rule`, `per_file`, `diff`) by the
-//! `gate`. What was found is written by `output`, others' text in it as `printable` has it.
+//! `gate`. What was found is written by `output`, others' text in it as [`step::printable`] has it.
 
 pub mod audit;
 pub mod checkout;
@@ -18,7 +18,6 @@ pub mod output;
 pub mod patch;
 pub mod path;
 pub mod per_file;
-pub mod printable;
 pub mod report;
 pub mod rule;
 pub mod verdict;

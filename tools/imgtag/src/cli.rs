@@ -8,7 +8,6 @@ use step::{
 
 use crate::abbreviation::{Length, Subject, Unstable, abbreviate};
 use crate::error::TagError;
-use crate::printable::{self, printable};
 use crate::tag::{self, Tag};
 use crate::{candidates, history, plain, repository, work_tree};
 use gix::config::Source;
@@ -151,7 +150,7 @@ impl Program for Cli {
     }
 
     fn run(self, io: &mut Io) -> Result<ExitStatus, Failure> {
-        self.answer(io).map_err(printable::failure)
+        self.answer(io).map_err(Failure::printable)
     }
 }
 
@@ -169,7 +168,7 @@ impl Cli {
         }
         let tag = self.tag()?;
         for warning in &tag.warnings {
-            io.console.warn(printable(warning));
+            io.console.warn(step::printable(warning));
         }
         if self.clean && tag.dirty == Some(true) {
             io.console.note("tracked files differ from the commit");
@@ -210,7 +209,7 @@ impl Cli {
         let name = unprefixed.strip_suffix(self.dirty.as_deref().unwrap_or(DIRTY)).unwrap_or(unprefixed);
         if name != unprefixed {
             let warning = format!("`{tag}` has more in it than the commit: tracked files differed");
-            io.console.warn(printable(&warning));
+            io.console.warn(step::printable(&warning));
         }
         let commit = match candidates::commits(&repository, name)?.as_slice() {
             [commit] => Ok(commit.to_string()),
@@ -228,7 +227,7 @@ impl Cli {
         let commit = match commit {
             Ok(commit) => commit,
             Err(reason) => {
-                io.console.note(printable(&reason));
+                io.console.note(step::printable(&reason));
                 if self.output == Format::Json {
                     io.out.line(document(Self::NAME, tag::verified(name, None)))?;
                 }

@@ -4,7 +4,7 @@
 //! ([`abbreviation`], by the ids around it: [`object_ids`]), and the result is a tag with what a user should know of it
 //! ([`tag`]). An abbreviated id stands for the objects whose ids begin with it ([`candidates`]). HEAD and full ids are
 //! read straight from the clone's files ([`plain`]). Whether files differ from it, the [`work_tree`] tells.
-//! Others' words in messages are made [`printable`].
+//! Others' words in messages are made [`step::printable`].
 
 pub mod abbreviation;
 pub mod candidates;
@@ -15,7 +15,6 @@ pub mod object_ids;
 pub mod pack_index;
 pub mod pack_objects;
 pub mod plain;
-pub mod printable;
 pub mod references;
 pub mod reftable;
 pub mod repository;

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::ranges;
 use crate::audit::Figure;
 use crate::gate::Answer;
-use crate::printable::printable;
 use crate::report::Metric;
 use crate::verdict::Count;
 
@@ -95,5 +94,5 @@ fn code(path: &str) -> String {
 
 /// Text that starts nothing of Markdown's own in a table.
 fn plain(text: &str) -> String {
-    printable(text).replace('|', "\\|").replace('<', "&lt;")
+    step::printable(text).replace('|', "\\|").replace('<', "&lt;")
 }

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::printable::printable_lines;
 use crate::{Failure, environment};
 
 /// `-q` and `-v`, as every tool takes them.
@@ -111,5 +112,6 @@ impl Console {
 
 fn write(prefix: &str, message: &str) {
     // Nobody is left to tell when stderr is closed.
+    let message = printable_lines(message);
     let _ = std::io::stderr().lock().write_all(format!("{prefix}{message}\n").as_bytes());
 }

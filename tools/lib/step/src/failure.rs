@@ -1,11 +1,12 @@
 //! Errors at the edge: what went wrong, whether a retry may help, and what to do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
 use serde_json::{Map, Value, json};
 
-use crate::ExitStatus;
+use crate::{ExitStatus, printable};
 
 /// Why a tool could not do its step, as the `error.kind` of `--output json` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,19 @@ impl Failure {
         let system =
             || self.cause.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).and_then(advice);
         self.hint.as_deref().or_else(system)
+    }
+
+    /// The same with the control characters in its words escaped, line breaks too: for a tool whose messages have one line.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        let (message, hint) = (self.to_string(), self.hint_text().map(ToOwned::to_owned));
+        let shown = [Some(&message), hint.as_ref()].map(|text| text.map(|text| printable(text)));
+        let [Some(Cow::Borrowed(_)), None | Some(Cow::Borrowed(_))] = shown else {
+            let [message, hint] = shown.map(|text| text.map(Cow::into_owned));
+            let cause = anyhow::Error::msg(message.unwrap_or_default());
+            return Self { cause, hint, ..self };
+        };
+        self
     }
 
     /// The fields known of the result, then `error`.
