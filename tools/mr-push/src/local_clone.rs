@@ -222,23 +222,20 @@ impl LocalClone {
                     _ => Err(CheckoutError::Lfs(path.to_owned()).into()),
                 };
             }
-            let blob = match self.foreign_filter(path) {
-                None => self.repository.blob_path(&file),
-                // `git add` has run the filter, and nothing has changed since.
-                Some(_) if staged.is_some_and(|staged| is_current(staged, &file)) => {
-                    Ok(staged.map_or(old, |staged| staged.id))
+            // `git add` has run the filter, and nothing has changed since.
+            let current = staged.filter(|staged| is_current(staged, &file));
+            let blob = match (self.foreign_filter(path), current) {
+                (None, _) => self.repository.blob_path(&file),
+                (Some(_), Some(staged)) if staged.id == old && staged.mode.cast_signed() == mode => {
+                    return Ok(Stored::Unchanged);
                 }
-                Some(filter) => {
+                (Some(_), Some(staged)) => Ok(staged.id),
+                (Some(filter), None) => {
                     let error = LocalCloneError::Filtered { path: path.to_owned(), filter };
-                    return Err(Failure::new(FailureKind::Input, error).hint(format!(
-                        "`git add {}` runs it; what is staged is taken then",
-                        path.display()
-                    )));
+                    let hint = format!("`git add {}` runs it; what is staged is taken then", path.display());
+                    return Err(Failure::new(FailureKind::Input, error).hint(hint));
                 }
             };
-            if blob.as_ref().is_ok_and(|blob| *blob == old) && self.foreign_filter(path).is_some() {
-                return Ok(Stored::Unchanged);
-            }
             let cleaned = blob.and_then(|blob| self.repository.find_blob(blob));
             bytes = cleaned.or_fail_with(FailureKind::Input, unreadable)?.content().to_vec();
         }
