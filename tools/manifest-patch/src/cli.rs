@@ -1,5 +1,6 @@
 //! The command line of manifest-patch, and the only place that reads the environment.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -291,6 +292,9 @@ impl What {
                 images.push(image.parse::<ImageReference>().or_fail_with(FailureKind::Usage, || "--image")?);
             }
         }
+        // The same reference twice asks for one thing.
+        let mut given = HashSet::new();
+        images.retain(|image| given.insert(image.clone()));
         Ok(images)
     }
 }

@@ -12,7 +12,7 @@ use crate::position::{Position, Positions};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Value, Where};
 use crate::template::{image_lines, is_template};
-use crate::yaml::{Document, Granit};
+use crate::yaml::{Document, Expanded, Granit};
 
 /// More than these are not listed.
 const MOST_LISTED: usize = 20;
@@ -90,6 +90,8 @@ impl There {
         };
         for (number, document) in documents.iter().enumerate() {
             if request.scope.has_document(number) {
+                let expanded = Expanded::of(document).unwrap_or_else(|| Expanded::unchanged(document));
+                let document = expanded.document();
                 for image in images_of(document).iter().filter(|image| request.scope.has(&image.owner)) {
                     let start = document.node(image.node()).bytes.start;
                     self.add(document, image, &format!("{file}:{}", positions.at(start)));

@@ -9,6 +9,8 @@
 //! - In kustomizations: the entries of `images`.
 //! - Anywhere: what a Flux `$imagepolicy` comment marks.
 //!
+//! Aliases are not followed here: what looks in a written document finds less than in an expanded one.
+//!
 //! Custom resource definitions hold schemas, not images: nothing is found in them.
 
 use image_reference::ImageReference;
@@ -51,7 +53,7 @@ pub fn owner_of<'d>(document: &'d Document<'_>, object: NodeId) -> Owner<'d> {
 /// The scalars of an image as Helm charts' values have it: what its version is told by may be missing
 /// only where the mapping's key says that it is an image, and only there `name` is its repository.
 fn helm_parts(document: &Document<'_>, mapping: NodeId, under_image: bool) -> Option<Parts> {
-    let get = |key| document.get(mapping, key);
+    let get = |key| document.get_merged(mapping, key);
     let parts = Parts {
         registry: get("registry"),
         repository: get("repository"),
@@ -129,6 +131,8 @@ impl<'d> Finder<'d, '_> {
             (Some("volumes"), _) if is_sequence => {
                 document.items(value).for_each(|volume| self.volume(volume));
             }
+            // What a merge key brings in is the mapping's own.
+            (Some("<<"), _) => self.inside(value, above),
             (Some(key), _) if self.fields && is_image_key(key) && self.field(mapping, key, value, above) => {}
             _ => self.inside(value, key),
         }
@@ -150,8 +154,9 @@ impl<'d> Finder<'d, '_> {
 
     fn container(&mut self, container: NodeId, role: Role) {
         if matches!(self.document.node(container).content, Content::Mapping) {
-            let name = self.document.text_at(container, "name");
-            let place = self.document.get(container, "image").map_or(Place::Absent(container), Place::Whole);
+            let get = |key| self.document.get_merged(container, key);
+            let name = get("name").and_then(|name| self.document.text_of(name));
+            let place = get("image").map_or(Place::Absent(container), Place::Whole);
             self.found(role, name, place);
         }
     }
@@ -210,7 +215,7 @@ impl<'d> Finder<'d, '_> {
     fn kustomization_entries(&mut self, images: NodeId) {
         let document = self.document;
         for entry in document.items(images) {
-            let get = |key| document.get(entry, key);
+            let get = |key| document.get_merged(entry, key);
             let Some(name) = get("name") else { continue };
             let parts = Parts {
                 repository: get("newName"),

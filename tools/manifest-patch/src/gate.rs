@@ -1,6 +1,6 @@
 //! `verify BEFORE AFTER`: whether nothing but images changed between two states of manifests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,10 @@ use crate::patch::Change;
 use crate::piece::changes_of;
 use crate::position::Positions;
 use crate::search::Search;
-use crate::shared::other_places;
 use crate::verify::{Edit, spliced, verify};
 use crate::yaml::scalar::{self, Splice};
 use crate::yaml::stream::{Piece, pieces};
-use crate::yaml::{Document, Granit, NodeId};
+use crate::yaml::{Document, Expanded, Granit, NodeId};
 
 /// What changed between the two states.
 #[derive(Debug, Default)]
@@ -172,27 +171,38 @@ struct Repeated {
 fn image_edits(before: &[Document<'_>], after: &[Document<'_>]) -> (Vec<Edit>, Vec<Repeated>) {
     let (mut edits, mut repeated) = (Vec::new(), Vec::new());
     for (number, (before, after)) in before.iter().zip(after).enumerate() {
-        for (image, now) in images_of(before).iter().zip(&images_of(after)) {
-            for (node, new) in scalars(image).into_iter().zip(scalars(now)) {
-                let differs = before.source(node) != after.source(new);
-                let value = after.text_of(new).filter(|_| differs && node == new && is_sound(now, after));
-                let Some(value) = value.map(|value| value.trim_matches('\n').to_owned()) else {
-                    continue;
-                };
-                let Some(splice) = splice(before, after, node, &value) else { continue };
-                let mut places = vec![before.ordinals(node)];
-                for (path, ordinals) in other_places(before, node) {
-                    if path.rsplit('.').next() != before.path(node).rsplit('.').next() {
-                        repeated.push(Repeated { offset: after.node(new).bytes.start, path });
-                    }
-                    places.push(ordinals);
+        let [seen, now] = [before, after]
+            .map(|written| Expanded::of(written).unwrap_or_else(|| Expanded::unchanged(written)));
+        // The written nodes that changed, and where of the expanded ones they are images.
+        let mut changed: BTreeMap<NodeId, (String, Vec<NodeId>)> = BTreeMap::new();
+        for (image, now_image) in images_of(seen.document()).iter().zip(&images_of(now.document())) {
+            for (place, new_place) in scalars(image).into_iter().zip(scalars(now_image)) {
+                let new = now.written(new_place);
+                // A value may have taken the place of an alias.
+                let own = seen.written(place) == new || seen.alias(place) == Some(new);
+                let differs = own && before.source(new) != after.source(new);
+                let value = after.text_of(new).filter(|_| differs && is_sound(now_image, now.document()));
+                if let Some(value) = value {
+                    let value = value.trim_matches('\n').to_owned();
+                    changed.entry(new).or_insert_with(|| (value, Vec::new())).1.push(place);
                 }
-                edits.push(Edit { document: number, node, value, splice, places });
             }
+        }
+        for (node, (value, images)) in changed {
+            let Some(splice) = splice(before, after, node, &value) else { continue };
+            let places = seen.places_of(node);
+            let document = seen.document();
+            for &place in places.iter().filter(|place| !images.contains(place) && !seen.is_unread(**place)) {
+                let path = document.path(place);
+                if path.rsplit('.').next() != before.path(node).rsplit('.').next() {
+                    repeated.push(Repeated { offset: after.node(node).bytes.start, path });
+                }
+            }
+            let places = places.into_iter().map(|place| document.ordinals(place)).collect();
+            edits.push(Edit { document: number, node, value, splice, places });
         }
     }
     edits.sort_by_key(|edit| (edit.document, edit.splice.bytes.start));
-    edits.dedup_by_key(|edit| (edit.document, edit.node));
     (edits, repeated)
 }
 

@@ -6,15 +6,16 @@ use std::ops::Range;
 use crate::finder::{image_at, images_of};
 use crate::images::{Image, Place};
 use crate::patch::{Change, Hit, Outcome, Request};
+use crate::places::{Writing, writings};
 use crate::position::Positions;
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Where};
-use crate::shared::other_places;
 use crate::template::{self, image_lines, is_template};
 use crate::verify::{self, Edit, spliced, verify};
-use crate::yaml::scalar::{self, Splice, Unwritable};
+use crate::yaml::expanded::MOST_NODES;
+use crate::yaml::scalar::{self, Splice};
 use crate::yaml::stream::Piece;
-use crate::yaml::{Content, Document, Granit, NodeId};
+use crate::yaml::{Content, Document, Expanded, Granit, NodeId};
 
 struct PieceOf<'s> {
     file: &'s str,
@@ -53,13 +54,11 @@ pub fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Ou
     let mut edits = Vec::new();
     for (number, document) in documents.iter().enumerate() {
         if request.scope.has_document(piece.document + number) {
-            for (node, value) in wanted(&here, document, request, &mut hits)? {
-                if document.text_of(node) != Some(value.as_str()) {
-                    let edit = edit(&here, document, number, node, value, request)?;
-                    // The value of a block scalar ends in a line break that the new one has not.
-                    if text[edit.splice.bytes.clone()] != edit.splice.text {
-                        edits.push(edit);
-                    }
+            for writing in wanted(&here, document, request, &mut hits)? {
+                let edit = edit(&here, document, number, writing)?;
+                // The value of a block scalar ends in a line break that the new one has not.
+                if text[edit.splice.bytes.clone()] != edit.splice.text {
+                    edits.push(edit);
                 }
             }
         }
@@ -124,28 +123,23 @@ fn patch_template(here: &PieceOf<'_>, request: &Request) -> Result<Outcome, Loca
     Ok(outcome)
 }
 
-/// The scalars to be set, and to what.
+/// What is to be written.
 fn wanted(
     here: &PieceOf<'_>,
-    document: &Document<'_>,
+    written: &Document<'_>,
     request: &Request,
     hits: &mut Vec<Hit>,
-) -> Result<BTreeMap<NodeId, String>, Located> {
-    let at = |node: NodeId, refusal| here.locate(document.node(node).bytes.start, refusal);
+) -> Result<Vec<Writing>, Located> {
+    let expanded =
+        Expanded::of(written).ok_or_else(|| here.locate(0, Refusal::TooManyAliases(MOST_NODES)))?;
+    let document = expanded.document();
+    let at = |(node, refusal): (NodeId, Refusal)| here.locate(document.node(node).bytes.start, refusal);
     let mut wanted: BTreeMap<NodeId, (u8, String)> = BTreeMap::new();
     for (number, target, image) in meant(document, &request.targets) {
-        if !request.scope.has(&image.owner) {
+        if !request.scope.has(&image.owner) || matches!(image.place, Place::Absent(_)) {
             continue;
         }
-        if let Place::Absent(container) = image.place {
-            if document.get(container, "<<").is_some() {
-                let name = image.name.unwrap_or_default().to_owned();
-                return Err(at(container, Refusal::Merged(name)));
-            }
-            continue;
-        }
-        let changes = target.value.changes(document, &image.place);
-        let changes = changes.map_err(|(node, refusal)| at(node, refusal))?;
+        let changes = target.value.changes(document, &image.place).map_err(at)?;
         let unpinned = target.value.loses_digest(&image.place, &changes);
         hits.push(hit(here, document, &image, number, unpinned));
         for (node, value) in changes {
@@ -153,7 +147,7 @@ fn wanted(
             match wanted.get(&node) {
                 Some((other, _)) if *other > rank => {}
                 Some((other, text)) if *other == rank && *text != value => {
-                    return Err(at(node, Refusal::Conflict(text.clone(), value)));
+                    return Err(at((node, Refusal::Conflict(text.clone(), value))));
                 }
                 _ => {
                     wanted.insert(node, (rank, value));
@@ -161,7 +155,8 @@ fn wanted(
             }
         }
     }
-    Ok(wanted.into_iter().map(|(node, (_, value))| (node, value)).collect())
+    let values = wanted.into_iter().map(|(node, (_, value))| (node, value)).collect();
+    writings(written, &expanded, values, request).map_err(at)
 }
 
 /// The images that targets mean, each with its target and that one's number.
@@ -194,21 +189,15 @@ fn edit(
     here: &PieceOf<'_>,
     document: &Document<'_>,
     number: usize,
-    node: NodeId,
-    value: String,
-    request: &Request,
+    writing: Writing,
 ) -> Result<Edit, Located> {
-    let at = |refusal| here.locate(document.node(node).bytes.start, refusal);
-    let splice = match scalar::replace(document, node, &value) {
-        Err(Unwritable::Alias(_)) if request.break_alias => scalar::replace_alias(document, node, &value),
-        splice => splice.map_err(|refused| at(refused.into()))?,
+    let Writing { node, value, places } = writing;
+    let splice = if matches!(document.node(node).content, Content::Alias(_)) {
+        scalar::replace_alias(document, node, &value)
+    } else {
+        let replaced = scalar::replace(document, node, &value);
+        replaced.map_err(|refused| here.locate(document.node(node).bytes.start, refused.into()))?
     };
-    let others = other_places(document, node);
-    if !others.is_empty() && !request.allow_shared {
-        return Err(at(Refusal::Shared(others.into_iter().map(|(path, _)| path).collect())));
-    }
-    let mut places = vec![document.ordinals(node)];
-    places.extend(others.into_iter().map(|(_, ordinals)| ordinals));
     Ok(Edit { document: number, node, value, splice, places })
 }
 

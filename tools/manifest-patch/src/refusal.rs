@@ -23,9 +23,22 @@ pub enum Refusal {
     /// The value stands in an anchored node that aliases repeat.
     #[error("the value is shared: changing it would also change {}", .0.join(", "))]
     Shared(Vec<String>),
+    /// An alias stands for the value, and others do so elsewhere.
+    #[error(
+        "the value is the alias {0} of a value that stands elsewhere, and changing that would also change {list}",
+        list = .1.join(", ")
+    )]
+    Aliased(String, Vec<String>),
     /// The container's image comes from a merge key.
-    #[error("the container `{0}` takes its image from elsewhere by a merge key (<<)")]
-    Merged(String),
+    #[error(
+        "the container `{0}` takes its image from elsewhere by a merge key (<<), and changing that would also change \
+         {list}",
+        list = .1.join(", ")
+    )]
+    Merged(String, Vec<String>),
+    /// Aliases of aliases.
+    #[error("the aliases make more than {0} nodes of the document")]
+    TooManyAliases(usize),
     /// The same key twice in a mapping.
     #[error("the key `{key}` stands here and in line {first}")]
     DuplicateKey {
@@ -76,7 +89,8 @@ impl Refusal {
                 Unwritable::NoPlace => "noPlace",
             },
             Self::Shared(_) => "shared",
-            Self::Merged(_) => "merged",
+            Self::Aliased(..) | Self::TooManyAliases(_) => "alias",
+            Self::Merged(..) => "merged",
             Self::DuplicateKey { .. } => "duplicateKey",
             Self::NoKeyFor(_) => "noKey",
             Self::Stale(_) => "stale",
@@ -91,12 +105,15 @@ impl Refusal {
         match self {
             Self::NotUtf8 => "manifests are UTF-8; convert the file first, e.g. with iconv",
             Self::Syntax(_) => "mend the file; only files with {{ }} are edited without being YAML",
-            Self::Unwritable(Unwritable::Alias(_)) => {
-                "--break-alias writes the image in the alias's place; or change the anchored value"
-            }
             Self::Unwritable(_) => "write the value on one line, as a string",
             Self::Shared(_) => "--allow-shared changes it in all of these places",
-            Self::Merged(_) => "change the image where the anchor is, with --image or --at",
+            Self::Aliased(..) => {
+                "--break-alias writes the image in the alias's place, --allow-shared changes it in all of these places"
+            }
+            Self::Merged(..) => {
+                "--allow-shared changes it in all of these places; or write the container's image in the container"
+            }
+            Self::TooManyAliases(_) => "write what they stand for",
             Self::DuplicateKey { .. } => "remove one of them: readers disagree on which counts",
             Self::NoKeyFor(_) => "add the key to the file once, or leave that part out of the reference",
             Self::Stale(_) => "give the whole reference, as imgpush prints it, or remove the key",
@@ -136,7 +153,9 @@ impl From<Located> for Failure {
             "line": located.position.line,
             "column": located.position.column,
         });
-        if let Refusal::Shared(places) = &located.refusal {
+        if let Refusal::Shared(places) | Refusal::Aliased(_, places) | Refusal::Merged(_, places) =
+            &located.refusal
+        {
             proof["places"] = json!(places);
         }
         Self::new(kind, located).hint(hint).with("refusal", proof)

@@ -52,7 +52,19 @@ pub struct Document<'a> {
     aliases: Vec<NodeId>,
 }
 
+impl Node<'_> {
+    /// A copy of the node alone, for another place.
+    pub(super) fn placed(&self, parent: Option<NodeId>, position: usize) -> Self {
+        Self { parent, position, ..self.clone() }
+    }
+}
+
 impl<'a> Document<'a> {
+    /// A document of nodes that are in the right order.
+    pub(super) const fn of_nodes(text: &'a str, nodes: Vec<Node<'a>>, aliases: Vec<NodeId>) -> Self {
+        Self { text, nodes, aliases }
+    }
+
     /// All documents of a text.
     pub fn read_all<S: EventSource<'a>>(text: &'a str) -> Result<Vec<Self>, SyntaxError> {
         let mut documents = Vec::new();
@@ -124,6 +136,17 @@ impl<'a> Document<'a> {
     /// The value under a key of a mapping.
     pub fn get(&self, mapping: NodeId, key: &str) -> Option<NodeId> {
         self.entries(mapping).find(|&(name, _)| self.text_of(name) == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The value under a key of a mapping or, where that has none, of what its merge key brings in.
+    pub fn get_merged(&self, mapping: NodeId, key: &str) -> Option<NodeId> {
+        self.get(mapping, key).or_else(|| {
+            let merged = self.get(mapping, "<<")?;
+            match self.nodes[merged].content {
+                Content::Sequence => self.items(merged).find_map(|each| self.get_merged(each, key)),
+                _ => self.get_merged(merged, key),
+            }
+        })
     }
 
     /// The value at the end of a chain of keys.

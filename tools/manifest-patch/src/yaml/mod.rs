@@ -2,6 +2,7 @@
 
 pub mod document;
 pub mod events;
+pub mod expanded;
 pub mod granit;
 pub mod plain;
 pub mod scalar;
@@ -9,4 +10,5 @@ pub mod stream;
 
 pub use document::{Content, Document, Node, NodeId};
 pub use events::{EventSource, Style, SyntaxError};
+pub use expanded::Expanded;
 pub use granit::Granit;

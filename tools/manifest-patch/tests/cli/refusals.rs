@@ -52,7 +52,7 @@ fn every_refusal_has_a_type_a_line_and_a_column() {
         (&format!("x: &i app:1\n{}", container("^*i")), "a=app:2", "alias"),
         (&container("^[app]"), "a=app:2", "collection"),
         ("containers:\n- name: a\n  ? image\n^", "a=app:2", "noPlace"),
-        ("containers:\n- &x {name: a, image: ^app:1}\n- *x\n", "a=app:2", "shared"),
+        ("containers:\n- {name: a, image: &i ^app:1}\n- {name: b, image: *i}\n", "a=app:2", "shared"),
         ("x: &x {image: app:1}\ncontainers:\n- ^{<<: *x, name: a}\n", "a=app:2", "merged"),
         ("containers:\n- name: a\n  image: app:1\n  ^name: a\n", "a=app:2", "duplicateKey"),
         ("image: {repository: ^app}\n", "--image=app:2", "noKey"),
@@ -76,7 +76,7 @@ fn every_refusal_has_a_type_a_line_and_a_column() {
             "{text}"
         );
     }
-    let shared = typed(b"containers:\n- &x {name: a, image: app:1}\n- *x\n", &["a=app:2"]);
+    let shared = typed(b"containers:\n- {name: a, image: &i app:1}\n- {name: b, image: *i}\n", &["a=app:2"]);
     assert_eq!(shared["places"], json!([".containers[1].image"]));
     let conflict = typed(container("app:1").as_bytes(), &["a=app:2", "a=app:3"]);
     assert_eq!(
@@ -108,12 +108,86 @@ fn aliases() {
 
 #[test]
 fn shared_values() {
-    let message = "d.yml:4:31: the value is shared: changing it would also change \
-                   .spec.containers[0].image, .spec.containers[1][\"<<\"].image";
+    // The first container is the same, its name too: it is meant as well.
+    let message =
+        "d.yml:4:31: the value is shared: changing it would also change .spec.containers[1][\"<<\"].image";
     says(SHARED, &["init=app:2"], message);
-    let run = Place::new().pipe(SHARED, &["--allow-shared", "init=app:2"]).success();
-    assert_eq!(stdout(&run), SHARED.replace("app:1", "app:2"));
+    for arguments in [&["--allow-shared", "init=app:2"][..], &["--image", "app:2"]] {
+        let run = Place::new().pipe(SHARED, arguments).success();
+        assert_eq!(stdout(&run), SHARED.replace("app:1", "app:2"));
+    }
     says(SHARED, &["merged=app:2"], "d.yml:7:5: the container `merged` takes its image from elsewhere");
+}
+
+/// An image of a repository is meant wherever it comes from, or nothing is changed.
+#[test]
+fn images_that_come_through_aliases_are_not_passed_over() {
+    let pod =
+        |values: &str, containers: &str| format!("{values}kind: Pod\nspec:\n  containers:{containers}\n");
+    let list = "x: &x\n- {name: a, image: app:1}\n";
+    let base = "x: &x {image: app:1}\n";
+    for (values, containers, place) in [
+        ("x: &i app:1\n", "\n  - {name: a, image: *i}\n  - {name: b, image: app:1}", ".x"),
+        (base, "\n  - {<<: *x, name: a}", ".x.image"),
+        (base, "\n  - <<: [*x]\n    name: a", ".x.image"),
+        (base, "\n  - *x", ".x.image"),
+        (list, " *x", ".x[0].image"),
+    ] {
+        let text = pod(values, containers);
+        says(&text, &["--image", "app:2"], &format!("also change {place}\n"));
+        says(&text, &["--check", "--image", "app:2"], &format!("also change {place}\n"));
+        let everywhere = Place::new().pipe(&text, &["--allow-shared", "--image", "app:2"]).success();
+        assert_eq!(stdout(&everywhere), text.replace("app:1", "app:2"));
+
+        // What is kept for aliases alone is written where it stands.
+        let kept = text.replacen("x:", "x-image:", 1);
+        let place = Place::with("d.yml", &kept);
+        let check = place.run(&["--check", "--image", "app:2", "d.yml"]).code(1);
+        assert_eq!(stdout(&check), "d.yml\n");
+        place.write("before.yml", &kept);
+        place.run(&["-i", "--image", "app:2", "d.yml"]).success();
+        assert_eq!(place.read("d.yml"), kept.replace("app:1", "app:2"));
+        place.run(&["verify", "before.yml", "d.yml"]).success();
+        place.run(&["--check", "--image", "app:2", "d.yml"]).success();
+    }
+    let two = pod("x: &i app:1\n", "\n  - {name: a, image: *i}\n  - {name: b, image: app:1}");
+    let broken = Place::new().pipe(&two, &["--break-alias", "--image", "app:2"]).success();
+    let expected = two.replace("image: *i", "image: app:2").replace("image: app:1", "image: app:2");
+    assert_eq!(stdout(&broken), expected);
+
+    let env = pod("", "\n  - name: a\n    image: &i app:1\n    env: [{name: IMAGE, value: *i}]");
+    says(&env, &["--image", "app:2"], "also change .spec.containers[0].env[0].value");
+    let overridden = pod("", "\n  - &a {name: a, image: app:1}\n  - {<<: *a, name: b, image: other:1}");
+    let run = Place::new().pipe(&overridden, &["--image", "app:2"]).success();
+    assert_eq!(stdout(&run), overridden.replace("app:1", "app:2"));
+}
+
+#[test]
+fn places_that_share_a_value_and_are_all_meant() {
+    let text = "containers:\n- {name: a, image: &i app:1}\n- {name: b, image: *i}\n";
+    for arguments in [
+        &["--image", "app:2"][..],
+        &["a=app:2", "b=app:2"],
+        &["--container", "a", "--container", "b", "--image", "app:2"],
+    ] {
+        let run = Place::new().pipe(text, arguments).success();
+        assert_eq!(stdout(&run), text.replace("app:1", "app:2"));
+    }
+    says(text, &["a=app:2", "b=app:3"], "two of the images asked for belong here");
+    let parts = "x-tag: &t v1\nweb:\n  image: {repository: app, tag: *t}\n";
+    let run = Place::new().pipe(parts, &["--image", "app:v2"]).success();
+    assert_eq!(stdout(&run), parts.replace("v1", "v2"));
+    says(&parts.replace("x-tag", "tag"), &["--image", "app:v2"], "3:33: the value is the alias *t");
+}
+
+#[test]
+fn a_reference_given_twice_is_one() {
+    let text = "image: app:1\n";
+    let run = Place::new().pipe(text, &["--image", "app:2", "--image", "app:2"]).success();
+    assert_eq!(stdout(&run), "image: app:2\n");
+    let container = "containers:\n- {name: a, image: app:1}\n";
+    let twice = ["--container", "a", "--image", "app:2", "--image", "app:2"];
+    assert_eq!(stdout(&Place::new().pipe(container, &twice).success()), container.replace("app:1", "app:2"));
 }
 
 #[test]
