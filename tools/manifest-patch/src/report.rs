@@ -10,7 +10,7 @@ use crate::patch::Change;
 use crate::run::Patched;
 
 /// The proof of each change, by the schema `manifest-patch/v1`.
-pub fn json(patched: &[Patched]) -> String {
+pub fn json(patched: &[Patched], warnings: &[String]) -> String {
     let edits: Vec<Value> = patched.iter().flat_map(edits).collect();
     let unchanged: Vec<String> = patched.iter().filter(|file| !file.changed()).map(Patched::name).collect();
     let files: Vec<Value> = patched.iter().map(file).collect();
@@ -18,6 +18,7 @@ pub fn json(patched: &[Patched]) -> String {
     fields.insert("edits".to_owned(), Value::Array(edits));
     fields.insert("unchanged".to_owned(), json!(unchanged));
     fields.insert("files".to_owned(), Value::Array(files));
+    fields.insert("warnings".to_owned(), json!(warnings));
     document("manifest-patch", fields)
 }
 

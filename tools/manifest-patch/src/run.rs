@@ -121,11 +121,7 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     let outcomes = patch_all(&sources, &job.request, job.jobs)?;
     let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
     require_hits(job, &sources, &hits)?;
-    for Hit { place, .. } in hits.iter().filter(|hit| hit.unpinned) {
-        io.console.warn(format!(
-            "{place}: there is no key for the digest, so the image is not pinned; add `digest: \"\"` beside the tag"
-        ));
-    }
+    let mut warnings: Vec<String> = hits.iter().filter(|hit| hit.unpinned).map(|hit| unpinned(hit)).collect();
     let patched = sources.into_iter().zip(outcomes);
     let patched =
         patched.map(|(source, outcome)| place(source, outcome, job)).collect::<Result<Vec<_>, _>>()?;
@@ -135,14 +131,14 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
             io.console.detail(format!("{place}: {} {} -> {}", change.path, change.old, change.new));
         }
     }
-    for file in patched.iter().filter(|file| file.outcome.is_unverified()) {
-        let name = &file.source.name;
-        io.console.warn(format!("{name} is a template, not YAML: checked by its bytes, not for its meaning"));
+    warnings.extend(patched.iter().filter(|file| file.outcome.is_unverified()).map(unverified));
+    for warning in &warnings {
+        io.console.warn(warning);
     }
     if job.write {
         write(&patched)?;
     }
-    print(job, &patched, io)?;
+    print(job, &patched, &warnings, io)?;
     let changed = patched.iter().any(Patched::changed);
     Ok(if job.check && changed { ExitStatus::No } else { ExitStatus::Done })
 }
@@ -251,9 +247,20 @@ fn write(patched: &[Patched]) -> Result<(), Failure> {
     })
 }
 
-fn print(job: &Job, patched: &[Patched], io: &mut Io) -> Result<(), Failure> {
+fn unpinned(hit: &Hit) -> String {
+    let place = &hit.place;
+    format!(
+        "{place}: there is no key for the digest, so the image is not pinned; add `digest: \"\"` beside the tag"
+    )
+}
+
+fn unverified(file: &Patched) -> String {
+    format!("{} is a template, not YAML: checked by its bytes, not for its meaning", file.source.name)
+}
+
+fn print(job: &Job, patched: &[Patched], warnings: &[String], io: &mut Io) -> Result<(), Failure> {
     match job.format {
-        Format::Json => return io.out.line(report::json(patched)),
+        Format::Json => return io.out.line(report::json(patched, warnings)),
         Format::Dotenv => return io.out.bytes(report::dotenv(patched)?.text().as_bytes()),
         Format::Text => {}
     }

@@ -188,6 +188,9 @@ fn in_parts(
         (Some(_), None) if !has_digest || reference.digest().is_none() => {
             return Err((anchor, Refusal::NoKeyFor("tag")));
         }
+        (None, _) if !has_digest && reference.digest().is_some() => {
+            return Err((anchor, Refusal::NoKeyFor("digest")));
+        }
         _ => {}
     }
     Ok(changes)

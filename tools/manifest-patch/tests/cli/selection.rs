@@ -1,6 +1,6 @@
 //! Which images are meant, in every kind of file that holds some.
 
-use crate::support::{DEPLOYMENT, DIGEST, Place, stderr, stdout};
+use crate::support::{DEPLOYMENT, DIGEST, Place, assert_schema, stderr, stdout};
 
 /// Runs the tool on a text and compares the result; `changes` are (old, new) pieces of the text.
 fn patched(text: &str, arguments: &[&str], changes: &[(&str, &str)]) {
@@ -196,9 +196,33 @@ fn a_digest_that_has_no_place_is_told() {
         let run = Place::new().command(&["--image", &pinned]).write_stdin(text).assert().success();
         let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
         assert_eq!(said.contains("there is no key for the digest"), told, "{text}{said}");
+        let json = ["-o", "json", "--image", &pinned];
+        let run_json = Place::new().command(&json).write_stdin(text).assert().success();
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&run_json)).unwrap();
+        assert_schema(&answer);
+        let warnings = answer["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), usize::from(told), "{answer}");
+        assert!(warnings.iter().all(|warning| said.contains(warning.as_str().unwrap())), "{answer}");
         let run = Place::new().command(&["--image", "r.test/app:2"]).write_stdin(text).assert();
         assert_eq!(run.get_output().stderr, b"", "{text}");
     }
+}
+
+/// There is nothing else in such a reference that could be set.
+#[test]
+fn a_digest_alone_needs_a_place() {
+    for text in [
+        "kind: Kustomization\nimages:\n- name: app\n  newName: r.test/app\n",
+        "kind: Kustomization\nimages:\n- name: r.test/app\n",
+        "image:\n  repository: r.test/app\n  tag: \"\"\n",
+        "image:\n  repository: r.test/app\n",
+    ] {
+        let error = refused(text, &["--image", &format!("r.test/app@{DIGEST}")]);
+        assert!(error.contains("the image has no key for the reference's digest"), "{error}");
+        assert!(error.contains("hint: add the key"), "{error}");
+    }
+    let tagged = "image:\n  repository: r.test/app\n  tag: v1\n";
+    assert!(refused(tagged, &["--image", &format!("r.test/app@{DIGEST}")]).contains("would be stale"));
 }
 
 #[test]
