@@ -146,7 +146,7 @@ struct Writing {
     #[arg(long, value_name = "FILE", requires = "to", env = "MANIFEST_PATCH_TEMPLATE")]
     template: Option<PathBuf>,
 
-    /// Write here what --template becomes
+    /// Write here what --template becomes; `-` is stdout
     #[arg(long, value_name = "FILE", requires = "template", env = "MANIFEST_PATCH_TO")]
     to: Option<PathBuf>,
 
@@ -359,8 +359,10 @@ impl Writing {
 
     fn destination(&self, input: &Input) -> Destination {
         match (&self.to, input) {
+            (Some(to), _) if to.as_os_str() == "-" => Destination::Stdout,
             (Some(to), _) => Destination::File(to.clone()),
-            (None, Input::Files(files)) if self.in_place || files.len() > 1 => Destination::InPlace,
+            (None, _) if self.in_place => Destination::InPlace,
+            (None, Input::Files(files)) if files.len() > 1 => Destination::Told,
             (None, _) => Destination::Stdout,
         }
     }

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use step::Cleanup;
 use tempfile::{Builder, NamedTempFile};
 
+/// As many symbolic links as Linux itself follows.
+const MOST_LINKS: usize = 40;
+
 /// A file's new content.
 #[derive(Debug)]
 pub struct Replacement<'a> {
@@ -52,7 +55,7 @@ struct Staged {
 /// Writes the content beside the file it will become.
 fn stage(replacement: &Replacement<'_>) -> io::Result<Staged> {
     let target = match fs::canonicalize(replacement.path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => replacement.path.to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(replacement.path)?,
         target => target?,
     };
     let old = fs::metadata(&target).ok();
@@ -69,6 +72,18 @@ fn stage(replacement: &Replacement<'_>) -> io::Result<Staged> {
     }
     new.as_file().sync_all()?;
     Ok(Staged { target, new, removal })
+}
+
+/// The file that symbolic links lead to, where it doesn't exist.
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+    let mut end = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&end) {
+            Ok(next) => end = end.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return Ok(end),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
 }
 
 /// A new file beside another, and what removes it, which is there before the file is. The user's umask

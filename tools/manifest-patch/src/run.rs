@@ -1,7 +1,7 @@
 //! One run: read, patch, decide whether everything asked for was found, write or print.
 
-use std::fs;
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,8 @@ pub enum Destination {
     Stdout,
     /// Each file is replaced.
     InPlace,
+    /// No place: what would become of each file is told.
+    Told,
     /// This file is written.
     File(PathBuf),
 }
@@ -83,6 +85,8 @@ pub enum Before {
     Other(Vec<u8>),
     /// Nothing: the file doesn't exist.
     Nothing,
+    /// Whatever a pipe or a device holds: it is written to, not replaced.
+    Stream,
 }
 
 impl Patched {
@@ -91,7 +95,7 @@ impl Patched {
         match &self.before {
             Before::Source => self.after.is_some(),
             Before::Other(content) => content.as_slice() != self.after(),
-            Before::Nothing => true,
+            Before::Nothing | Before::Stream => true,
         }
     }
 
@@ -100,7 +104,7 @@ impl Patched {
         match &self.before {
             Before::Source => Some(&self.source.bytes),
             Before::Other(content) => Some(content),
-            Before::Nothing => None,
+            Before::Nothing | Before::Stream => None,
         }
     }
 
@@ -117,6 +121,9 @@ impl Patched {
 
 /// Does the job.
 pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
+    if let (Input::Files(files), Destination::InPlace) = (&job.input, &job.destination) {
+        files.iter().try_for_each(|file| refuse_special(file))?;
+    }
     let sources = read(&job.input)?;
     let outcomes = patch_all(&sources, &job.request, job.jobs)?;
     let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
@@ -179,6 +186,17 @@ fn read(input: &Input) -> Result<Vec<Source>, Failure> {
     }
 }
 
+/// What is not a file of bytes can't be replaced, and reading it may have no end.
+fn refuse_special(path: &Path) -> Result<(), Failure> {
+    let special = fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+    if special {
+        let message = format!("{} is a pipe or a device, which can't be replaced", path.display());
+        return Err(Failure::message(FailureKind::Input, message)
+            .hint("leave out --in-place to read it, or name a file; --to FILE may be a pipe or a device"));
+    }
+    Ok(())
+}
+
 fn read_file(path: &Path) -> Result<Source, Failure> {
     let name = path.display().to_string();
     let bytes =
@@ -213,24 +231,34 @@ fn place(source: Source, outcome: Outcome, job: &Job) -> Result<Patched, Failure
     let after = (!outcome.changes.is_empty()).then(|| outcome.apply(&source.bytes));
     let (target, before) = match &job.destination {
         Destination::Stdout => (None, Before::Source),
-        Destination::InPlace => (Some(PathBuf::from(&source.name)), Before::Source),
-        Destination::File(to) => {
-            let before = match fs::read(to) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Before::Nothing,
-                content => Before::Other(
-                    content.or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?,
-                ),
-            };
-            (Some(to.clone()), before)
-        }
+        Destination::InPlace | Destination::Told => (Some(PathBuf::from(&source.name)), Before::Source),
+        Destination::File(to) => (Some(to.clone()), what_is_at(to)?),
     };
     Ok(Patched { source, target, before, after, outcome })
 }
 
+fn what_is_at(to: &Path) -> Result<Before, Failure> {
+    match fs::metadata(to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Before::Nothing),
+        Ok(there) if !there.is_file() && !there.is_dir() => return Ok(Before::Stream),
+        _ => {}
+    }
+    let content = fs::read(to).or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?;
+    Ok(Before::Other(content))
+}
+
 fn write(patched: &[Patched]) -> Result<(), Failure> {
-    let replacements: Vec<Replacement<'_>> = patched
-        .iter()
-        .filter(|file| file.changed())
+    let (streams, files): (Vec<_>, Vec<_>) =
+        patched.iter().filter(|file| file.changed()).partition(|file| matches!(file.before, Before::Stream));
+    for file in streams {
+        let path = file.target.as_deref().unwrap_or(Path::new("-"));
+        let stream = File::options().write(true).open(path);
+        stream
+            .and_then(|mut stream| stream.write_all(file.after()))
+            .or_fail_with(FailureKind::Output, || format!("can't write to {}", path.display()))?;
+    }
+    let replacements: Vec<Replacement<'_>> = files
+        .into_iter()
         .filter_map(|file| {
             let path = file.target.as_deref()?;
             Some(Replacement { path, content: file.after(), mode_of: Path::new(&file.source.name) })

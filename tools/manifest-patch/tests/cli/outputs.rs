@@ -1,8 +1,8 @@
 //! What is printed and what is written.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -118,6 +118,44 @@ fn a_new_file_is_as_its_template_or_as_the_umask_says() {
     place.pipe(DEPLOYMENT, &with(&["--template", "-", "--to", "two.yml"])).success();
     std::fs::write(place.path("three"), "").unwrap();
     assert_eq!(mode("two.yml"), mode("three"));
+}
+
+fn make_pipe(place: &Place, name: &str) {
+    let made = std::process::Command::new("mkfifo").arg(place.path(name)).status().unwrap();
+    assert!(made.success());
+}
+
+#[test]
+fn a_pipe_is_written_to_and_stays_one() {
+    let place = Place::with("t.yml", DEPLOYMENT);
+    make_pipe(&place, "pipe");
+    let pipe = place.path("pipe");
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    let mut command = place.command(&with(&["--template", "t.yml", "--to", "pipe"]));
+    let run = command.timeout(Duration::from_secs(20)).assert().success();
+    assert_eq!(stdout(&run), "pipe\n");
+    assert_eq!(reader.join().unwrap(), DEPLOYMENT.replace("app:1 ", "app:2 "));
+    assert!(std::fs::metadata(place.path("pipe")).unwrap().file_type().is_fifo());
+
+    let run = place.command(&with(&["-i", "pipe"])).timeout(Duration::from_secs(20)).assert().code(2);
+    assert!(stderr(&run).contains("pipe is a pipe or a device, which can't be replaced"), "{}", stderr(&run));
+    assert_eq!(place.files(), ["pipe", "t.yml"]);
+}
+
+#[test]
+fn stdout_and_a_link_to_a_new_file() {
+    let place = Place::with("t.yml", DEPLOYMENT);
+    let new = DEPLOYMENT.replace("app:1 ", "app:2 ");
+    assert_eq!(stdout(&place.run(&with(&["--template", "t.yml", "--to", "-"])).success()), new);
+    std::fs::create_dir(place.path("there")).unwrap();
+    symlink("there/d.yml", place.path("link.yml")).unwrap();
+    symlink("link.yml", place.path("first.yml")).unwrap();
+    place.run(&with(&["--template", "t.yml", "--to", "first.yml"])).success();
+    assert_eq!(place.read("there/d.yml"), new);
+    assert!(place.path("link.yml").is_symlink() && place.path("first.yml").is_symlink());
+    assert_eq!(place.files(), ["first.yml", "link.yml", "t.yml", "there"]);
+    symlink("loop.yml", place.path("loop.yml")).unwrap();
+    place.run(&with(&["--template", "t.yml", "--to", "loop.yml"])).code(2);
 }
 
 /// Whatever the moment at which a signal comes, all files are new or none is, and nothing is left behind.
