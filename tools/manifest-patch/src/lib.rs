@@ -10,6 +10,7 @@ pub mod expression;
 pub mod finder;
 pub mod gate;
 pub mod images;
+pub mod lock;
 pub mod markers;
 pub mod parallel;
 pub mod patch;

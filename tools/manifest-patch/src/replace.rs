@@ -17,19 +17,32 @@ const MOST_LINKS: usize = 40;
 pub struct Replacement<'a> {
     /// The file; a symbolic link is followed.
     pub path: &'a Path,
+    /// What it must hold still, if it is there.
+    pub before: Option<&'a [u8]>,
     /// What it shall hold.
     pub content: &'a [u8],
     /// The file whose mode a new file gets, if it is one.
     pub mode_of: &'a Path,
 }
 
+/// Why a file was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// The system said no.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// Somebody wrote to the file since it was read.
+    #[error("it has changed since it was read")]
+    Changed,
+}
+
 /// Replaces files. Where one can't be, those already replaced get their old content back, also when
 /// a signal ends the process.
-pub fn replace_all(replacements: &[Replacement<'_>]) -> Result<(), (PathBuf, io::Error)> {
-    let failed = |replacement: &Replacement<'_>, error| (replacement.path.to_owned(), error);
+pub fn replace_all(replacements: &[Replacement<'_>]) -> Result<(), (PathBuf, ReplaceError)> {
+    let failed = |replacement: &Replacement<'_>, error: ReplaceError| (replacement.path.to_owned(), error);
     let mut staged = Vec::new();
     for replacement in replacements {
-        staged.push((replacement, stage(replacement).map_err(|error| failed(replacement, error))?));
+        staged.push((replacement, stage(replacement).map_err(|error| failed(replacement, error.into()))?));
     }
     let journal = Arc::new(Journal::default());
     let undo = {
@@ -37,7 +50,8 @@ pub fn replace_all(replacements: &[Replacement<'_>]) -> Result<(), (PathBuf, io:
         Cleanup::new(move || journal.undo())
     };
     for (replacement, stage) in staged {
-        journal.replace(&stage.target, stage.new).map_err(|error| failed(replacement, error))?;
+        let replaced = journal.replace(&stage.target, stage.new, replacement.before);
+        replaced.map_err(|error| failed(replacement, error))?;
         stage.removal.disarm();
     }
     journal.keep();
@@ -133,12 +147,19 @@ struct Entries {
 
 impl Journal {
     /// Replaces a file. Whoever wants to undo it waits until this is done.
-    fn replace(&self, target: &Path, new: NamedTempFile) -> io::Result<()> {
+    fn replace(&self, target: &Path, new: NamedTempFile, before: Option<&[u8]>) -> Result<(), ReplaceError> {
         let mut entries = self.entries();
         if entries.undone {
-            return Err(io::ErrorKind::Interrupted.into());
+            return Err(io::Error::from(io::ErrorKind::Interrupted).into());
         }
         let old = if target.exists() { Some(second_name(target)?) } else { None };
+        let now = before.zip(old.as_ref()).map(|(before, old)| (before, fs::read(old)));
+        let differs = now.is_some_and(|(before, now)| now.is_ok_and(|now| now != before));
+        // A file may be named twice.
+        if differs && !entries.replaced.iter().any(|(replaced, _)| replaced == target) {
+            let _ = old.map(fs::remove_file);
+            return Err(ReplaceError::Changed);
+        }
         entries.replaced.push((target.to_owned(), old));
         new.persist(target).map_err(|error| error.error)?;
         if let Some(directory) = target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -198,8 +219,12 @@ mod tests {
         fs::write(path("one"), "old").unwrap();
         fs::create_dir(path("two")).unwrap();
         let paths = [path("one"), path("new"), path("two")];
-        let replacements =
-            paths.each_ref().map(|path| Replacement { path, content: b"new", mode_of: Path::new("-") });
+        let replacements = paths.each_ref().map(|path| Replacement {
+            path,
+            before: None,
+            content: b"new",
+            mode_of: Path::new("-"),
+        });
         let (at, error) = replace_all(&replacements).unwrap_err();
         assert_eq!(at, path("two"), "{error}");
         assert_eq!(fs::read(path("one")).unwrap(), b"old");
@@ -214,5 +239,23 @@ mod tests {
             (b"new".to_vec(), b"new".to_vec())
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+    #[test]
+    fn what_somebody_else_wrote_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["one", "two"].map(|name| folder.path().join(name));
+        fs::write(&paths[0], "read").unwrap();
+        fs::write(&paths[1], "not what was read").unwrap();
+        let replacements = paths.each_ref().map(|path| Replacement {
+            path,
+            before: Some(b"read"),
+            content: b"new",
+            mode_of: Path::new("-"),
+        });
+        let (at, error) = replace_all(&replacements).unwrap_err();
+        assert!(matches!(error, ReplaceError::Changed) && at == paths[1]);
+        let contents = paths.each_ref().map(|path| fs::read_to_string(path).unwrap());
+        assert_eq!(contents, ["read", "not what was read"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

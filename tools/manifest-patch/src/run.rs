@@ -9,9 +9,10 @@ use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
 
 use crate::explain;
 use crate::gate::{self, Other};
+use crate::lock::{self, Locks};
 use crate::patch::{Change, Hit, Outcome, Request, Source, patch_all};
 use crate::position::Position;
-use crate::replace::{Replacement, replace_all};
+use crate::replace::{ReplaceError, Replacement, replace_all};
 use crate::report;
 use crate::select::{Target, Where};
 
@@ -124,6 +125,7 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     if let (Input::Files(files), Destination::InPlace) = (&job.input, &job.destination) {
         files.iter().try_for_each(|file| refuse_special(file))?;
     }
+    let locks = lock_targets(job)?;
     let sources = read(&job.input)?;
     let outcomes = patch_all(&sources, &job.request, job.jobs)?;
     let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
@@ -145,6 +147,7 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     if job.write {
         write(&patched)?;
     }
+    drop(locks);
     print(job, &patched, &warnings, io)?;
     let changed = patched.iter().any(Patched::changed);
     Ok(if job.check && changed { ExitStatus::No } else { ExitStatus::Done })
@@ -186,10 +189,23 @@ fn read(input: &Input) -> Result<Vec<Source>, Failure> {
     }
 }
 
+/// Keeps other runs from editing what this one reads and replaces.
+fn lock_targets(job: &Job) -> Result<Option<Locks>, Failure> {
+    let targets: Vec<&Path> = match (&job.destination, &job.input) {
+        (Destination::InPlace, Input::Files(files)) => files.iter().map(PathBuf::as_path).collect(),
+        (Destination::File(to), _) if !is_special(to) => vec![to],
+        _ => Vec::new(),
+    };
+    (job.write && !targets.is_empty()).then(|| lock::directories_of(targets, lock::PATIENCE)).transpose()
+}
+
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
 /// What is not a file of bytes can't be replaced, and reading it may have no end.
 fn refuse_special(path: &Path) -> Result<(), Failure> {
-    let special = fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
-    if special {
+    if is_special(path) {
         let message = format!("{} is a pipe or a device, which can't be replaced", path.display());
         return Err(Failure::message(FailureKind::Input, message)
             .hint("leave out --in-place to read it, or name a file; --to FILE may be a pipe or a device"));
@@ -261,17 +277,24 @@ fn write(patched: &[Patched]) -> Result<(), Failure> {
         .into_iter()
         .filter_map(|file| {
             let path = file.target.as_deref()?;
-            Some(Replacement { path, content: file.after(), mode_of: Path::new(&file.source.name) })
+            Some(Replacement {
+                path,
+                before: file.before(),
+                content: file.after(),
+                mode_of: Path::new(&file.source.name),
+            })
         })
         .collect();
     replace_all(&replacements).map_err(|(path, error)| {
-        let hint = match error.kind() {
-            ErrorKind::ResourceBusy => {
-                "a mounted file can't be replaced: mount its directory; all files are as they were"
-            }
-            _ => "all files are as they were",
+        let (kind, hint) = match &error {
+            ReplaceError::Changed => (FailureKind::Transient, "run it again; all files are as they were"),
+            ReplaceError::System(error) if error.kind() == ErrorKind::ResourceBusy => (
+                FailureKind::Output,
+                "a mounted file can't be replaced: mount its directory; all files are as they were",
+            ),
+            ReplaceError::System(_) => (FailureKind::Output, "all files are as they were"),
         };
-        Failure::new(FailureKind::Output, error).context(format!("can't write {}", path.display())).hint(hint)
+        Failure::new(kind, error).context(format!("can't write {}", path.display())).hint(hint)
     })
 }
 

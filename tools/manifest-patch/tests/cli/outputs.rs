@@ -158,6 +158,40 @@ fn stdout_and_a_link_to_a_new_file() {
     place.run(&with(&["--template", "t.yml", "--to", "loop.yml"])).code(2);
 }
 
+#[test]
+fn a_file_named_twice() {
+    let place = Place::with("d.yml", DEPLOYMENT);
+    place.run(&with(&["-i", "d.yml", "./d.yml"])).success();
+    assert_eq!(place.read("d.yml"), DEPLOYMENT.replace("app:1 ", "app:2 "));
+    assert_eq!(place.files(), ["d.yml"]);
+}
+
+/// Both changes are made, whoever comes first, and in whatever order each names the files.
+#[test]
+fn two_runs_at_once_lose_nothing() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("sub")).unwrap();
+    let text = "containers:\n- {name: a, image: one:1}\n- {name: b, image: two:1}\n";
+    for round in 0..40 {
+        for file in ["d.yml", "sub/e.yml"] {
+            place.write(file, text);
+        }
+        let runs = [["a=one:2", "d.yml", "sub/e.yml"], ["b=two:2", "sub/e.yml", "d.yml"]];
+        let children = runs.map(|arguments| {
+            let mut command = place.spawnable(&[&["-i"][..], &arguments].concat());
+            command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        });
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        for file in ["d.yml", "sub/e.yml"] {
+            let both = text.replace("one:1", "one:2").replace("two:1", "two:2");
+            assert_eq!(place.read(file), both, "round {round}");
+        }
+    }
+    assert_eq!(place.files(), ["d.yml", "sub"]);
+}
+
 /// Whatever the moment at which a signal comes, all files are new or none is, and nothing is left behind.
 #[test]
 fn a_signal_leaves_all_files_or_none_changed() {
