@@ -37,7 +37,8 @@ Examples:
 /// Finds the images that are meant, replaces just the bytes of their values, and reads the result
 /// again with two parsers before anything is written. An argument with a `=` whose right side is an
 /// image reference is `NAME=REF`; any other is a FILE (write `./a=b` for a file of such a name).
-/// Without FILE, or with `-`, it goes from stdin to stdout.
+/// Without FILE, or with `-`, it goes from stdin to stdout. A document that does not even contain what is
+/// looked for, by the last part of its name, is not read further: errors of YAML in it are not found.
 #[derive(Debug, clap::Parser)]
 #[command(name = "manifest-patch", version, after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use crate::parallel::in_parallel;
 use crate::piece::patch_piece;
-use crate::position::Position;
+use crate::position::{Position, Positions};
 use crate::prefilter::Needles;
-use crate::refusal::Located;
+use crate::refusal::{Located, Refusal};
 use crate::search::Search;
 use crate::select::{Scope, Target};
 use crate::verify;
@@ -113,6 +113,7 @@ pub fn patch_all(
     jobs: Option<NonZeroUsize>,
 ) -> Result<Vec<Outcome>, Located> {
     let search = Search::of(sources.iter().map(|source| source.bytes.len()).sum());
+    sources.iter().try_for_each(|source| require_text(source, search))?;
     let needles = Needles::of(&request.targets, search);
     let tasks: Vec<(usize, Piece<'_>)> = sources
         .iter()
@@ -138,6 +139,22 @@ pub fn patch_all(
         outcomes[*number].hits.extend(part.hits);
     }
     Ok(outcomes)
+}
+
+/// What is no text could hide anything, so it is refused also where nothing that is meant shows.
+fn require_text(source: &Source, search: Search) -> Result<(), Located> {
+    let bytes = source.bytes.as_slice();
+    let text = std::str::from_utf8(bytes);
+    let nul = || search.places(0, bytes).next();
+    let Some(end) = text.err().map(|error| error.valid_up_to()).or_else(nul) else { return Ok(()) };
+    // UTF-16 has a NUL beside each character of ASCII.
+    let is_wide = bytes.iter().take(2).any(|&byte| byte == 0);
+    let refusal = match text {
+        Ok(_) if !is_wide => Refusal::Syntax("a NUL character".to_owned()),
+        _ => Refusal::NotUtf8,
+    };
+    let before = std::str::from_utf8(&bytes[..end]).unwrap_or_default();
+    Err(Located { file: source.name.clone(), position: Positions::of(before, 1).at(end), refusal })
 }
 
 fn processors() -> Option<NonZeroUsize> {

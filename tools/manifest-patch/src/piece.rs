@@ -37,14 +37,9 @@ impl PieceOf<'_> {
 
 /// What becomes of a piece.
 pub fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Outcome, Located> {
-    let (text, is_text) = match std::str::from_utf8(piece.bytes) {
-        Ok(text) => (text, true),
-        Err(error) => (std::str::from_utf8(&piece.bytes[..error.valid_up_to()]).unwrap_or_default(), false),
-    };
+    // The whole text is UTF-8, and its pieces end at line breaks.
+    let text = std::str::from_utf8(piece.bytes).unwrap_or_default();
     let here = PieceOf { file, piece, text, positions: Positions::of(text, piece.line) };
-    if !is_text {
-        return Err(here.locate(text.len(), Refusal::NotUtf8));
-    }
     let documents = match Document::read_all::<Granit<'_>>(text) {
         Ok(documents) => documents,
         Err(error) if is_template(text, error.offset) => return patch_template(&here, request),

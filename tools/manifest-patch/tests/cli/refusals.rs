@@ -222,6 +222,24 @@ fn what_is_not_yaml_or_not_text() {
     assert!(stderr(&run).contains("d.yml:2:4: not UTF-8 text"));
 }
 
+/// Also in files without the repository's name, which are not read as YAML.
+#[test]
+fn what_is_no_text_is_never_passed_over() {
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (bytes, message) in [
+        (wide("\u{feff}image: other:1\n"), "e.yml:1:1: not UTF-8 text"),
+        (wide("image: app:1\n"), "e.yml:1:2: not UTF-8 text"),
+        (b"image: other:1\nx: \xff\n".to_vec(), "e.yml:2:4: not UTF-8 text"),
+        (b"image: other:1\nx: \0\n".to_vec(), "e.yml:2:4: not YAML: a NUL character"),
+    ] {
+        let place = Place::with("d.yml", "image: app:1\n");
+        std::fs::write(place.path("e.yml"), bytes).unwrap();
+        let run = place.run(&["-i", "--image", "app:2", "d.yml", "e.yml"]).code(2);
+        assert!(stderr(&run).contains(message), "{}", stderr(&run));
+        assert_eq!(place.read("d.yml"), "image: app:1\n");
+    }
+}
+
 #[test]
 fn what_the_second_reader_can_not_read_is_not_touched() {
     let deep =
