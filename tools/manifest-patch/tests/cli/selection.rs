@@ -333,6 +333,24 @@ spec:
 }
 
 #[test]
+fn each_flux_marker_is_one_of_its_own() {
+    let mark = |part: &str| format!("# {{\"$imagepolicy\": \"a:b{part}\"}}");
+    let tags = format!("data:\n  ONE: v1 {0}\n  TWO: v2 {0}\nkind: ConfigMap\n", mark(":tag"));
+    patched(&tags, &["--policy", "a:b", "--image", "any:v3"], &[("v1", "v3"), ("v2", "v3")]);
+    let pinned = format!("any:v3@{}", DIGEST.replace("0123", "ffff"));
+    let no_name = format!("x:\n  which: v1 {}\n  sum: {DIGEST} {}\n", mark(":tag"), mark(":digest"));
+    let digest = DIGEST.replace("0123", "ffff");
+    patched(&no_name, &["--policy", "a:b", "--image", &pinned], &[("v1", "v3"), (DIGEST, &digest)]);
+    let named = format!(
+        "x:\n  which: v1 {0}\n  where: r.test/app {1}\n  again: v2 {0}\n",
+        mark(":tag"),
+        mark(":name")
+    );
+    let all = [("v1", "v3"), ("r.test/app", "new.test/app"), ("v2", "v3")];
+    patched(&named, &["--policy", "a:b", "--image", "new.test/app:v3"], &all);
+}
+
+#[test]
 fn what_is_there_is_told_when_nothing_fits() {
     let error = refused(DEPLOYMENT, &["ap=app:2"]);
     assert!(error.contains("no container `ap` in -"), "{error}");
