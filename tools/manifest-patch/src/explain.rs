@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use step::{Failure, FailureKind};
 
+use crate::actions::has_actions;
 use crate::finder::images_of;
 use crate::images::{Image, Place};
 use crate::patch::{Hit, Request, Source};
 use crate::position::{Position, Positions};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Value, Where};
-use crate::template::{image_lines, is_template};
+use crate::template::image_lines;
 use crate::yaml::{Document, Expanded, Granit};
 
 /// More than these are not listed.
@@ -82,7 +83,7 @@ impl There {
         let positions = Positions::of(text, 1);
         let documents = match Document::read_all::<Granit<'_>>(text) {
             Ok(documents) => documents,
-            Err(error) if is_template(text, error.offset) => {
+            Err(_) if has_actions(text) => {
                 self.add_lines(file, text, &positions);
                 return Ok(());
             }

@@ -4,6 +4,7 @@
 //! and the result is read again, by that parser and by another one, before anything is written.
 //! Whatever is not the value is never written anew, so it can't change.
 
+pub mod actions;
 pub mod cli;
 pub mod explain;
 pub mod expression;

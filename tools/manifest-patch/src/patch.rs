@@ -78,6 +78,8 @@ pub struct Outcome {
     pub changes: Vec<Change>,
     /// All images that were meant, changed or not.
     pub hits: Vec<Hit>,
+    /// What could not be looked at.
+    pub warnings: Vec<String>,
 }
 
 impl Outcome {
@@ -137,6 +139,7 @@ pub fn patch_all(
         let part = part?;
         outcomes[*number].changes.extend(part.changes);
         outcomes[*number].hits.extend(part.hits);
+        outcomes[*number].warnings.extend(part.warnings);
     }
     Ok(outcomes)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::actions::has_actions;
 use crate::finder::{image_at, images_of};
 use crate::images::{Image, Place};
 use crate::patch::{Change, Hit, Outcome, Request};
@@ -10,7 +11,7 @@ use crate::places::{Writing, writings};
 use crate::position::Positions;
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Where};
-use crate::template::{self, image_lines, is_template};
+use crate::template::{self, image_lines};
 use crate::verify::{self, Edit, spliced, verify};
 use crate::yaml::expanded::MOST_NODES;
 use crate::yaml::scalar::{self, Splice};
@@ -42,7 +43,7 @@ pub fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Ou
     let here = PieceOf { file, piece, text, positions: Positions::of(text, piece.line) };
     let documents = match Document::read_all::<Granit<'_>>(text) {
         Ok(documents) => documents,
-        Err(error) if is_template(text, error.offset) => return patch_template(&here, request),
+        Err(_) if has_actions(text) => return patch_template(&here, request),
         Err(error) => return Err(here.locate(error.offset, Refusal::Syntax(error.message))),
     };
     let mut hits = Vec::new();
@@ -59,7 +60,7 @@ pub fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Ou
         }
     }
     if edits.is_empty() {
-        return Ok(Outcome { changes: Vec::new(), hits });
+        return Ok(Outcome { hits, ..Outcome::default() });
     }
     edits.sort_by_key(|edit| edit.splice.bytes.start);
     for of_one_document in edits.chunk_by(|one, next| one.document == next.document) {
@@ -73,7 +74,7 @@ pub fn patch_piece(file: &str, piece: Piece<'_>, request: &Request) -> Result<Ou
         change.document += piece.document;
         change.bytes = here.in_file(&change.bytes);
     }
-    Ok(Outcome { changes, hits })
+    Ok(Outcome { changes, hits, ..Outcome::default() })
 }
 
 /// Edits the image lines of a template, which only their bytes can be checked of.
@@ -83,6 +84,16 @@ fn patch_template(here: &PieceOf<'_>, request: &Request) -> Result<Outcome, Loca
     if !request.scope.has(&owner) || !request.scope.has_document(here.piece.document) {
         return Ok(outcome);
     }
+    outcome.warnings = template::unread(here.text)
+        .into_iter()
+        .map(|offset| {
+            let position = here.positions.at(offset);
+            format!(
+                "{}:{position}: what is in these brackets can't be read: no image in it is set",
+                here.file
+            )
+        })
+        .collect();
     let mut splices = Vec::new();
     for (line, lined) in image_lines(here.text).iter().enumerate() {
         let meaning = request.targets.iter().enumerate().filter(|(_, target)| lined.is_meant_by(target));

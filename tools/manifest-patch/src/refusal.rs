@@ -104,7 +104,9 @@ impl Refusal {
     fn hint(&self) -> &'static str {
         match self {
             Self::NotUtf8 => "manifests are UTF-8; convert the file first, e.g. with iconv",
-            Self::Syntax(_) => "mend the file; only files with {{ }} are edited without being YAML",
+            Self::Syntax(_) => {
+                "mend the file; only one with {{ }} outside of quotes and comments is edited without being YAML"
+            }
             Self::Unwritable(_) => "write the value on one line, as a string",
             Self::Shared(_) => "--allow-shared changes it in all of these places",
             Self::Aliased(..) => {

@@ -131,6 +131,7 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
     require_hits(job, &sources, &hits)?;
     let mut warnings: Vec<String> = hits.iter().filter(|hit| hit.unpinned).map(|hit| unpinned(hit)).collect();
+    warnings.extend(outcomes.iter().flat_map(|outcome| outcome.warnings.clone()));
     let patched = sources.into_iter().zip(outcomes);
     let patched =
         patched.map(|(source, outcome)| place(source, outcome, job)).collect::<Result<Vec<_>, _>>()?;

@@ -8,12 +8,14 @@ use std::ops::Range;
 
 use image_reference::ImageReference;
 
+use crate::actions::lines;
 use crate::images::{Owner, repository_of};
 use crate::refusal::Refusal;
 use crate::select::{Target, Value, Where};
 use crate::verify;
 use crate::yaml::plain::stays_a_string;
 use crate::yaml::scalar::Splice;
+use crate::yaml::{Document, Granit, NodeId};
 
 /// The checks that an edit of a template passes.
 pub const CHECKS: [&str; 1] = ["bytes"];
@@ -28,18 +30,6 @@ pub struct ImageLine<'a> {
     /// The value of the `name` beside it.
     pub name: Option<&'a str>,
     quote: Option<char>,
-}
-
-/// Whether a text that is not YAML, as the parser found at this byte, looks like a template of it.
-///
-/// What also stands in shell scripts and formats, and so in many a manifest's block scalars, counts
-/// only where the parser stopped.
-pub fn is_template(text: &str, error: usize) -> bool {
-    let error = text.floor_char_boundary(error);
-    let line = text[..error].rfind('\n').map_or(0, |before| before + 1);
-    let line = text[line..].lines().next().unwrap_or_default();
-    ["{{", "<%"].iter().any(|mark| text.contains(mark))
-        || ["${", ": @", ": %"].iter().any(|mark| line.contains(mark))
 }
 
 /// Checks edits of image lines, each given with the line's number among them and its new value: the
@@ -101,17 +91,90 @@ struct Entry<'a> {
     value: Range<usize>,
 }
 
-/// All image lines of a template.
+/// All image lines of a template, in their order.
 pub fn image_lines(text: &str) -> Vec<ImageLine<'_>> {
+    let flows = flows(text);
     let entries = entries(text);
-    let images = entries.iter().enumerate().filter(|(_, entry)| entry.key == "image");
-    images
+    let in_flow = |at: usize| flows.iter().any(|flow| flow.contains(&at));
+    let images =
+        entries.iter().enumerate().filter(|(_, entry)| entry.key == "image" && !in_flow(entry.value.start));
+    let mut lines: Vec<ImageLine<'_>> = images
         .filter_map(|(position, entry)| {
             let (bytes, value, quote) = scalar(text, &entry.value)?;
             let name = neighbour(&entries, position, "name").and_then(|name| scalar(text, &name.value));
             Some(ImageLine { bytes, value, name: name.map(|(_, name, _)| name), quote })
         })
-        .collect()
+        .collect();
+    lines.extend(flows.iter().filter_map(|flow| images_in_flow(text, flow)).flatten());
+    lines.sort_by_key(|line| line.bytes.start);
+    lines
+}
+
+/// Where collections in brackets begin that have an `image` and can't be read.
+pub fn unread(text: &str) -> Vec<usize> {
+    let unread =
+        |flow: &Range<usize>| text[flow.clone()].contains("image") && images_in_flow(text, flow).is_none();
+    flows(text).into_iter().filter(unread).map(|flow| flow.start).collect()
+}
+
+/// The collections in brackets: each from its first bracket to the end of the line that it ends on.
+fn flows(text: &str) -> Vec<Range<usize>> {
+    let mut flows = Vec::new();
+    let (mut depth, mut indentation) = (0_usize, 0);
+    for (start, line) in lines(text) {
+        let content = line.trim_start_matches(' ');
+        // A bracket in a text may have no other one.
+        if line.len() - content.len() <= indentation && !content.starts_with([']', '}']) {
+            depth = 0;
+        }
+        let mut column = if depth > 0 { 0 } else { line.len() - line.trim_start_matches([' ', '-']).len() };
+        if depth == 0 {
+            if let Some(entry) = entry(line, start) {
+                let value = &text[entry.value.clone()];
+                column = entry.value.end - value.trim_start().len() - start;
+            }
+            let content = &line[column..];
+            if !content.starts_with(['{', '[']) || content.starts_with("{{") {
+                continue;
+            }
+            flows.push(start + column..start + line.len());
+            indentation = line.len() - line.trim_start_matches(' ').len();
+        }
+        for c in line[column..].chars() {
+            match c {
+                '{' | '[' => depth += 1,
+                '}' | ']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        if let Some(flow) = flows.last_mut() {
+            flow.end = start + line.len();
+        }
+    }
+    flows
+}
+
+/// The images of a collection in brackets, which is YAML by itself.
+fn images_in_flow<'t>(text: &'t str, flow: &Range<usize>) -> Option<Vec<ImageLine<'t>>> {
+    let documents = Document::read_all::<Granit<'_>>(&text[flow.clone()]).ok()?;
+    let mut images = Vec::new();
+    for document in &documents {
+        let written = |node: NodeId| {
+            let bytes = &document.node(node).bytes;
+            let (bytes, value, quote) = scalar(text, &(flow.start + bytes.start..flow.start + bytes.end))?;
+            (document.text_of(node) == Some(value)).then_some((bytes, value, quote))
+        };
+        for mapping in 0..document.nodes().len() {
+            let Some(image) = document.get(mapping, "image") else { continue };
+            if document.text_of(image).is_none() {
+                continue;
+            }
+            let (bytes, value, quote) = written(image)?;
+            let name = document.get(mapping, "name").and_then(written).map(|(_, name, _)| name);
+            images.push(ImageLine { bytes, value, name, quote });
+        }
+    }
+    Some(images)
 }
 
 /// The object that a template makes, as far as its lines say.
@@ -150,29 +213,7 @@ fn neighbour<'e, 'a>(entries: &'e [Entry<'a>], position: usize, key: &str) -> Op
 
 /// All lines of the form `key: value`, but those of block scalars.
 fn entries(text: &str) -> Vec<Entry<'_>> {
-    let mut entries: Vec<Entry<'_>> = Vec::new();
-    let mut block: Option<usize> = None;
-    let mut offset = 0;
-    for line in text.split_inclusive('\n') {
-        let start = offset;
-        offset += line.len();
-        let content = line.trim_start_matches(' ');
-        if content.trim().is_empty() {
-            continue;
-        }
-        let indentation = line.len() - content.len();
-        if block.is_some_and(|column| indentation > column) {
-            continue;
-        }
-        block = None;
-        if let Some(entry) = entry(line, start) {
-            if text[entry.value.clone()].trim_start().starts_with(['|', '>']) {
-                block = Some(indentation);
-            }
-            entries.push(entry);
-        }
-    }
-    entries
+    lines(text).filter_map(|(start, line)| entry(line, start)).collect()
 }
 
 fn entry(line: &str, start: usize) -> Option<Entry<'_>> {
@@ -232,6 +273,17 @@ spec:
         image: not/this:1
     - image: r.test/app:1
 ";
+
+    #[test]
+    fn images_in_brackets() {
+        let text = "{{ if x }}\na:\n- {name: a, image: app:1} # c\n- { image: 'app:2',\n    name: b }\nc: [{image: app:3}]\n\
+            - {name: d, image: {{ x }}:1}\nargs: [\"[\"]\nimage: app:4\n";
+        let lines = image_lines(text);
+        let seen: Vec<_> = lines.iter().map(|line| (line.name, line.value)).collect();
+        assert_eq!(seen, [(Some("a"), "app:1"), (Some("b"), "app:2"), (None, "app:3"), (None, "app:4")]);
+        assert_eq!(&text[lines[1].bytes.clone()], "'app:2'");
+        assert_eq!(unread(text), [text.find("{name: d").unwrap()]);
+    }
 
     #[test]
     fn image_lines_know_their_names() {

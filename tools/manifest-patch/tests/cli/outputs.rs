@@ -261,6 +261,24 @@ fn templates_are_labelled_and_strict_refuses_them() {
 }
 
 #[test]
+fn containers_in_brackets_of_a_template() {
+    let chart = "kind: Pod\nspec:\n  {{- if .x }}\n  containers:\n  - {name: a, image: app:1}\n  - { image: \"app:1\",\n      name: b }\n  {{- end }}\n  initContainers: [{name: c, image: app:1}]\n";
+    let place = Place::with("d.yml", chart);
+    place.run(&["-i", "--image", "app:2", "d.yml"]).success();
+    assert_eq!(place.read("d.yml"), chart.replace("app:1", "app:2"));
+    place.run(&["-i", "b=app:3", "d.yml"]).success();
+    assert_eq!(place.read("d.yml"), chart.replace("app:1", "app:2").replace("\"app:2\"", "\"app:3\""));
+    let unread =
+        "{{ x }}\ncontainers:\n- {name: a, image: app:{{ y }}, image: app:1}\n- {name: b, image: app:1}\n";
+    place.write("d.yml", unread);
+    let run = place.run(&["-i", "-o", "json", "--image", "app:2", "d.yml"]).success();
+    let answer: Value = serde_json::from_str(&stdout(&run)).unwrap();
+    crate::support::assert_schema(&answer);
+    let told = "d.yml:3:3: what is in these brackets can't be read: no image in it is set";
+    assert!(answer["warnings"].as_array().unwrap().contains(&json!(told)), "{answer}");
+}
+
+#[test]
 fn help_has_examples() {
     let help = stdout(&Place::new().run(&["--help"]).success());
     assert!(help.contains("Examples:") && help.contains("MANIFEST_PATCH_TEMPLATE"));

@@ -241,6 +241,21 @@ fn what_is_no_text_is_never_passed_over() {
 }
 
 #[test]
+fn broken_yaml_is_no_template_for_what_it_says_in_texts() {
+    for broken in [
+        "x: @foo\n",
+        "x: %foo\n",
+        "# {{ here }}\n x: [\n",
+        "note: '{{ here }}'\n x: [\n",
+        "note: \"{{ here }}\"\n x: [\n",
+        "note: |\n  {{ here }}\n x: [\n",
+    ] {
+        let text = format!("containers:\n- name: a\n  image: app:1\n{broken}");
+        says(&text, &["--image", "app:2"], ": not YAML");
+    }
+}
+
+#[test]
 fn what_the_second_reader_can_not_read_is_not_touched() {
     let deep =
         format!("containers:\n- name: a\n  image: app:1\n  env: {}{}\n", "[".repeat(200), "]".repeat(200));
