@@ -5,6 +5,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use image_reference::ImageReference;
 use step::{
     ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt, Talk, environment,
@@ -42,6 +43,10 @@ Examples:
 #[derive(Debug, clap::Parser)]
 #[command(name = "manifest-patch", version, after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// It looks at what the others take away.
+    #[command(flatten)]
+    by_variable: ByVariable,
+
     #[command(subcommand)]
     command: Option<Command>,
 
@@ -95,7 +100,7 @@ struct What {
     container: Vec<String>,
 
     /// Set the node at this path, e.g. `.spec.template.spec.containers[0].image`
-    #[arg(long, value_name = "PATH", conflicts_with = "container")]
+    #[arg(long, value_name = "PATH")]
     at: Vec<String>,
 
     /// Make an assignment as yq writes it; unlike yq, never create what isn't there
@@ -103,7 +108,7 @@ struct What {
     expr: Vec<String>,
 
     /// Set what is marked with this Flux image policy
-    #[arg(long, value_name = "NAMESPACE:NAME", conflicts_with_all = ["container", "at"])]
+    #[arg(long, value_name = "NAMESPACE:NAME")]
     policy: Vec<String>,
 
     /// Only in objects of this kind
@@ -140,15 +145,15 @@ struct What {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Writing {
     /// Replace the files, all or none, and print the paths of those that changed
-    #[arg(short, long, conflicts_with = "template")]
+    #[arg(short, long)]
     in_place: bool,
 
     /// Read this file and write the one of --to
-    #[arg(long, value_name = "FILE", requires = "to", env = "MANIFEST_PATCH_TEMPLATE")]
+    #[arg(long, value_name = "FILE", env = "MANIFEST_PATCH_TEMPLATE")]
     template: Option<PathBuf>,
 
     /// Write here what --template becomes; `-` is stdout
-    #[arg(long, value_name = "FILE", requires = "template", env = "MANIFEST_PATCH_TO")]
+    #[arg(long, value_name = "FILE", env = "MANIFEST_PATCH_TO")]
     to: Option<PathBuf>,
 
     /// Write nothing, and end with 1 if something would change
@@ -170,6 +175,65 @@ struct Writing {
     /// How many threads may edit and verify [default: one a processor]
     #[arg(short, long, value_name = "N", env = "MANIFEST_PATCH_JOBS")]
     jobs: Option<NonZeroUsize>,
+}
+
+/// Which options have their values by a variable: those give way to what stands on the command line itself. clap
+/// doesn't let them where it is told of options that exclude each other.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
+struct ByVariable {
+    image: bool,
+    container: bool,
+    template: bool,
+    to: bool,
+}
+
+impl clap::FromArgMatches for ByVariable {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let by_variable = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        Ok(Self {
+            image: by_variable("image"),
+            container: by_variable("container"),
+            template: by_variable("template"),
+            to: by_variable("to"),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for ByVariable {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+}
+
+impl ByVariable {
+    /// Leaves out what variables say where the command line says it already.
+    fn give_way(&self, what: &mut What, writing: &mut Writing, named: &[Target], files: &[PathBuf]) {
+        let whole = !named.is_empty() || !what.expr.is_empty();
+        let elsewhere = !what.at.is_empty() || !what.policy.is_empty();
+        if self.container && (whole || elsewhere) {
+            what.container.clear();
+        }
+        if self.image && whole && !elsewhere && what.container.is_empty() {
+            what.image.clear();
+        }
+        let goes_elsewhere = writing.in_place || !files.is_empty();
+        if self.template && goes_elsewhere {
+            writing.template = None;
+        }
+        if self.to && goes_elsewhere {
+            writing.to = None;
+        }
+    }
 }
 
 impl Program for Cli {
@@ -194,8 +258,9 @@ impl Program for Cli {
 
 impl Cli {
     fn job(self) -> Result<Job, Failure> {
-        let Self { arguments, what, writing, .. } = self;
+        let Self { arguments, mut what, mut writing, by_variable, .. } = self;
         let (named, files) = split(arguments);
+        by_variable.give_way(&mut what, &mut writing, &named, &files);
         let mut targets = named;
         targets.extend(what.targets()?);
         if targets.is_empty() {
@@ -242,6 +307,15 @@ fn split(arguments: Vec<String>) -> (Vec<Target>, Vec<PathBuf>) {
 
 impl What {
     fn targets(&self) -> Result<Vec<Target>, Failure> {
+        let given = [
+            ("--container", !self.container.is_empty()),
+            ("--at", !self.at.is_empty()),
+            ("--policy", !self.policy.is_empty()),
+        ];
+        let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
+        if let [one, other, ..] = given.as_slice() {
+            return Err(excluding(one, other));
+        }
         let images = self.images()?;
         let paths = self.at.iter().map(|path| expression::path(path).map(Where::At));
         let paths = paths.collect::<Result<Vec<_>, _>>().or_fail(FailureKind::Usage)?;
@@ -324,6 +398,11 @@ fn assignments(expression: &str) -> Result<Vec<Target>, Failure> {
     assignments.into_iter().map(target).collect()
 }
 
+fn excluding(one: &str, other: &str) -> Failure {
+    usage(&format!("{one} and {other} exclude each other"))
+        .hint("`manifest-patch --help` shows all options and examples")
+}
+
 fn usage(message: &str) -> Failure {
     Failure::message(FailureKind::Usage, message)
 }
@@ -331,6 +410,14 @@ fn usage(message: &str) -> Failure {
 impl Writing {
     fn input(&self, files: &[PathBuf], stdin_is_taken: bool) -> Result<Input, Failure> {
         let stdin = |path: &PathBuf| path.as_os_str() == "-";
+        match (&self.template, &self.to) {
+            (Some(_), Some(_)) if self.in_place => return Err(excluding("--in-place", "--template")),
+            (Some(_), None) => return Err(usage("--template needs --to").hint("`--to -` is stdout")),
+            (None, Some(_)) => {
+                return Err(usage("--to needs --template").hint("--template FILE; `-` is stdin"));
+            }
+            _ => {}
+        }
         let input = match (&self.template, files) {
             (Some(_), [file, ..]) => {
                 return Err(usage(&format!("--template and the file {} exclude each other", file.display())));

@@ -52,6 +52,60 @@ fn an_empty_stdin_is_an_error_that_names_the_step_before() {
     assert_eq!(place.files(), ["d.yml.tmpl"]);
 }
 
+/// The options of a job's variables, as pipelines set them for all of its calls.
+#[test]
+fn variables_give_way_to_the_command_line() {
+    let text =
+        "kind: Pod\nspec:\n  containers:\n  - {name: web, image: app:1}\n  - {name: b, image: other:1}\n";
+    let place = Place::with("d.yml", text);
+    let expression = ".spec.containers[0].image = \"app:2\"";
+    for arguments in [
+        &["web=app:2"][..],
+        &["--expr", expression],
+        &["--image", "app:2", "--at", ".spec.containers[0].image"],
+        &["--image", "app:2", "--container", "web"],
+        &["--image", "app:2", "-i"],
+    ] {
+        place.write("d.yml", text);
+        let mut command = place.command(&[&["d.yml"], arguments].concat());
+        for (name, value) in [
+            ("IMAGE", "absent.test/x:9"),
+            ("CONTAINER", if arguments.contains(&"-i") { "web" } else { "b" }),
+            ("TEMPLATE", "absent.yml"),
+            ("TO", "new.yml"),
+        ] {
+            command.env(format!("MANIFEST_PATCH_{name}"), value);
+        }
+        let run = command.assert().success();
+        let written = if arguments.contains(&"-i") { place.read("d.yml") } else { stdout(&run) };
+        assert_eq!(written, text.replace("app:1", "app:2"), "{arguments:?}");
+        assert_eq!(place.files(), ["d.yml"]);
+    }
+    let mut command = place.command(&["--container", "b", "d.yml"]);
+    let run = command.env("MANIFEST_PATCH_IMAGE", "new:1").env("MANIFEST_PATCH_CONTAINER", "web").assert();
+    assert!(stdout(&run.success()).contains("{name: b, image: new:1}"));
+    let mut command = place.command(&["verify", "d.yml", "d.yml"]);
+    command.env("MANIFEST_PATCH_IMAGE", "new:1").env("MANIFEST_PATCH_TO", "x").assert().success();
+}
+
+#[test]
+fn options_that_exclude_each_other() {
+    let place = Place::with("d.yml", TEMPLATE);
+    for arguments in [
+        &["--container", "a", "--at", ".x"][..],
+        &["--container", "a", "--policy", "a:b"],
+        &["--at", ".x", "--policy", "a:b"],
+        &["--template", "d.yml", "--to", "e.yml", "-i"],
+        &["--template", "d.yml"],
+        &["--to", "e.yml", "d.yml"],
+    ] {
+        let run = place.run(&[&["--image", "app:2"], arguments].concat()).code(2);
+        assert!(stderr(&run).contains("exclude each other") || stderr(&run).contains(" needs --"));
+        assert!(stderr(&run).contains("hint: "));
+    }
+    assert_eq!(place.files(), ["d.yml"]);
+}
+
 #[test]
 fn several_images_for_one_container_are_refused() {
     let place = Place::with("d.yml.tmpl", TEMPLATE);
