@@ -164,7 +164,7 @@ struct Writing {
     #[arg(long)]
     diff: bool,
 
-    /// Do all but write
+    /// Do all but write; fail where the files could not be written
     #[arg(short = 'n', long)]
     dry_run: bool,
 
@@ -281,6 +281,7 @@ impl Cli {
             destination: writing.destination(&input),
             input,
             write: !writing.check && !writing.dry_run && (writing.in_place || writing.to.is_some()),
+            rehearse: writing.dry_run && (writing.in_place || writing.to.is_some()),
             check: writing.check,
             diff: writing.diff,
             format: writing.output,

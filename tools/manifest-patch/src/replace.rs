@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, statx};
+use rustix::io::Errno;
 use step::Cleanup;
 use tempfile::{Builder, NamedTempFile};
 
@@ -59,6 +61,38 @@ pub fn replace_all(replacements: &[Replacement<'_>]) -> Result<(), (PathBuf, Rep
     Ok(())
 }
 
+/// Whether the files could be replaced, as far as can be told without writing.
+pub fn rehearse(replacements: &[Replacement<'_>]) -> Result<(), (PathBuf, ReplaceError)> {
+    for replacement in replacements {
+        let rehearsed = target_of(replacement.path).and_then(|target| may_replace(&target));
+        rehearsed.map_err(|error| (replacement.path.to_owned(), error.into()))?;
+    }
+    Ok(())
+}
+
+/// Whether a file, there or not yet, could be replaced: its directory decides, and what the file system says of it.
+fn may_replace(target: &Path) -> io::Result<()> {
+    may_write(directory_of(target), Access::WRITE_OK | Access::EXEC_OK)?;
+    let there = match statx(CWD, target, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
+        Err(Errno::NOENT) => return Ok(()),
+        there => there?,
+    };
+    let attributes = there.stx_attributes;
+    if attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
+        return Err(Errno::PERM.into());
+    }
+    if attributes.contains(StatxAttributes::MOUNT_ROOT) { Err(Errno::BUSY.into()) } else { Ok(()) }
+}
+
+/// Whether this process may, as its effective user, write there.
+pub fn may_write(path: &Path, access: Access) -> io::Result<()> {
+    match accessat(CWD, path, access, AtFlags::EACCESS) {
+        // The kernel can't tell: it has no such question.
+        Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
+        answer => Ok(answer?),
+    }
+}
+
 /// A file's new content beside it, under a name of its own.
 struct Staged {
     target: PathBuf,
@@ -68,10 +102,7 @@ struct Staged {
 
 /// Writes the content beside the file it will become.
 fn stage(replacement: &Replacement<'_>) -> io::Result<Staged> {
-    let target = match fs::canonicalize(replacement.path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(replacement.path)?,
-        target => target?,
-    };
+    let target = target_of(replacement.path)?;
     let old = fs::metadata(&target).ok();
     let like = old.clone().or_else(|| fs::metadata(replacement.mode_of).ok().filter(Metadata::is_file));
     // What has no file to be like is as readable as the user wants new files to be.
@@ -86,6 +117,14 @@ fn stage(replacement: &Replacement<'_>) -> io::Result<Staged> {
     }
     new.as_file().sync_all()?;
     Ok(Staged { target, new, removal })
+}
+
+/// The file itself, behind symbolic links.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(path),
+        target => target,
+    }
 }
 
 /// The file that symbolic links lead to, where it doesn't exist.
@@ -127,11 +166,11 @@ fn in_directory_of<R>(
     target: &Path,
     make: impl FnMut(&Path) -> io::Result<R>,
 ) -> io::Result<NamedTempFile<R>> {
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    Builder::new().prefix(".manifest-patch-").make_in(directory, make)
+    Builder::new().prefix(".manifest-patch-").make_in(directory_of(target), make)
+}
+
+fn directory_of(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What was replaced so far: each file, and a second name of its old content if it had one.

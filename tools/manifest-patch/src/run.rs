@@ -1,10 +1,11 @@
 //! One run: read, patch, decide whether everything asked for was found, write or print.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
 
 use crate::explain;
@@ -12,7 +13,7 @@ use crate::gate::{self, Other};
 use crate::lock::{self, Locks};
 use crate::patch::{Change, Hit, Outcome, Request, Source, patch_all};
 use crate::position::Position;
-use crate::replace::{ReplaceError, Replacement, replace_all};
+use crate::replace::{ReplaceError, Replacement, may_write, rehearse, replace_all};
 use crate::report;
 use crate::select::{Target, Where};
 
@@ -52,6 +53,8 @@ pub struct Job {
     pub destination: Destination,
     /// Whether files are written at all.
     pub write: bool,
+    /// Whether it is asked if they could be written.
+    pub rehearse: bool,
     /// Whether a change leads to status 1.
     pub check: bool,
     /// Whether a diff is printed.
@@ -145,8 +148,8 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
     for warning in &warnings {
         io.console.warn(warning);
     }
-    if job.write {
-        write(&patched)?;
+    if job.write || job.rehearse {
+        write(&patched, job.write)?;
     }
     drop(locks);
     print(job, &patched, &warnings, io)?;
@@ -264,15 +267,14 @@ fn what_is_at(to: &Path) -> Result<Before, Failure> {
     Ok(Before::Other(content))
 }
 
-fn write(patched: &[Patched]) -> Result<(), Failure> {
+/// Writes what changes, or only asks whether it could.
+fn write(patched: &[Patched], really: bool) -> Result<(), Failure> {
     let (streams, files): (Vec<_>, Vec<_>) =
         patched.iter().filter(|file| file.changed()).partition(|file| matches!(file.before, Before::Stream));
     for file in streams {
         let path = file.target.as_deref().unwrap_or(Path::new("-"));
-        let stream = File::options().write(true).open(path);
-        stream
-            .and_then(|mut stream| stream.write_all(file.after()))
-            .or_fail_with(FailureKind::Output, || format!("can't write to {}", path.display()))?;
+        let written = if really { write_to(path, file.after()) } else { may_write(path, Access::WRITE_OK) };
+        written.or_fail_with(FailureKind::Output, || format!("can't write to {}", path.display()))?;
     }
     let replacements: Vec<Replacement<'_>> = files
         .into_iter()
@@ -286,7 +288,8 @@ fn write(patched: &[Patched]) -> Result<(), Failure> {
             })
         })
         .collect();
-    replace_all(&replacements).map_err(|(path, error)| {
+    let replaced = if really { replace_all(&replacements) } else { rehearse(&replacements) };
+    replaced.map_err(|(path, error)| {
         let (kind, hint) = match &error {
             ReplaceError::Changed => (FailureKind::Transient, "run it again; all files are as they were"),
             ReplaceError::System(error) if error.kind() == ErrorKind::ResourceBusy => (
@@ -297,6 +300,11 @@ fn write(patched: &[Patched]) -> Result<(), Failure> {
         };
         Failure::new(kind, error).context(format!("can't write {}", path.display())).hint(hint)
     })
+}
+
+/// A pipe waits for its reader here, as a shell's redirection does.
+fn write_to(stream: &Path, content: &[u8]) -> io::Result<()> {
+    File::options().write(true).open(stream)?.write_all(content)
 }
 
 fn unpinned(hit: &Hit) -> String {

@@ -40,6 +40,32 @@ fn a_dry_run_prints_the_same_and_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_fails_where_the_run_would() {
+    let place = Place::with("d.yml", DEPLOYMENT);
+    let to = |path: &'static str| with(&["--template", "d.yml", "--to", path]);
+    // Nobody, not even root, may make files here.
+    let kernel = "/proc/self/new.yml";
+    for arguments in [to("absent/new.yml"), to("d.yml/new.yml"), to(kernel), with(&["-i", "."])] {
+        let run = place.run(&arguments).code(2);
+        let rehearsed = place.run(&[&["-n"], arguments.as_slice()].concat()).code(2);
+        let first = |run: &assert_cmd::assert::Assert| stderr(run).lines().next().unwrap().to_owned();
+        if arguments.contains(&kernel) {
+            assert!(stderr(&rehearsed).contains("can't write /proc/self/new.yml"), "{}", stderr(&rehearsed));
+        } else {
+            assert_eq!(first(&run), first(&rehearsed), "{arguments:?}");
+        }
+    }
+    std::fs::create_dir(place.path("closed")).unwrap();
+    place.write("closed/d.yml", DEPLOYMENT);
+    std::fs::set_permissions(place.path("closed"), PermissionsExt::from_mode(0o555)).unwrap();
+    let run = place.run(&with(&["-i", "closed/d.yml"]));
+    let status = run.get_output().status.code();
+    place.write("closed/d.yml", DEPLOYMENT);
+    assert_eq!(place.run(&with(&["-n", "-i", "closed/d.yml"])).get_output().status.code(), status);
+    assert_eq!(place.files(), ["closed", "d.yml"]);
+}
+
+#[test]
 fn the_diff_is_one_that_git_applies() {
     let place = Place::with("d.yml", DEPLOYMENT);
     let diff = stdout(&place.run(&with(&["--diff", "d.yml"])).success());
