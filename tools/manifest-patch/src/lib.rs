@@ -13,6 +13,7 @@ pub mod gate;
 pub mod images;
 pub mod lock;
 pub mod markers;
+pub mod meaning;
 pub mod parallel;
 pub mod patch;
 pub mod path;

@@ -2,12 +2,10 @@
 //!
 //! 1. Bytes: what is outside the edited ranges is the same.
 //! 2. Events: the parser that located the values reads the same nodes, but for those values.
-//! 3. Meaning: another parser (`serde_yaml`, of libyaml's line as Kubernetes' own) loads the same
-//!    values, but for those that were meant, also where aliases repeat them.
+//! 3. Meaning: another parser loads the same values, but for those that were meant, also where aliases
+//!    repeat them.
 
-use serde::Deserialize;
-use serde_yaml::Value;
-
+use crate::meaning::Meaning;
 use crate::refusal::Refusal;
 use crate::yaml::scalar::Splice;
 use crate::yaml::{Content, Document, Granit, NodeId, Style};
@@ -121,20 +119,20 @@ fn is_meant(value: &str, style: Style, edit: &Edit) -> bool {
 }
 
 fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]) -> Result<(), Refusal> {
-    let mut meant = load(before).map_err(Refusal::SecondReader)?;
-    let read = load(after)
+    let mut meant = Meaning::read_all(before).map_err(Refusal::SecondReader)?;
+    let read = Meaning::read_all(after)
         .map_err(|error| Refusal::Verification(format!("the second YAML reader can't read it: {error}")))?;
     if meant.len() != documents.len() {
         return Err(Refusal::SecondReader("it counts another number of documents".to_owned()));
     }
     for edit in edits {
         for place in &edit.places {
-            let value = meant.get_mut(edit.document).and_then(|root| descend(root, place));
+            let value = meant.get_mut(edit.document).and_then(|root| root.descend(place));
             let value =
                 value.ok_or_else(|| Refusal::SecondReader("it finds no value in that place".to_owned()))?;
             let read_first =
                 documents[edit.document].text_of(edit.node).map(|text| text.trim_end_matches('\n'));
-            if value.as_str().zip(read_first).is_some_and(|(old, first)| old.trim_end_matches('\n') != first)
+            if value.as_text().zip(read_first).is_some_and(|(old, first)| old.trim_end_matches('\n') != first)
             {
                 return Err(Refusal::SecondReader("it reads another value in that place".to_owned()));
             }
@@ -142,7 +140,7 @@ fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]
                 documents[edit.document].node(edit.node).content,
                 Content::Scalar { style: Style::Literal | Style::Folded, .. }
             );
-            let old = value.as_str().filter(|_| block).unwrap_or_default();
+            let old = value.as_text().filter(|_| block).unwrap_or_default();
             let breaks = |text: &str| text.chars().take_while(|&c| c == '\n').count();
             let front = "\n".repeat(breaks(old));
             let back = if old.trim_matches('\n').is_empty() {
@@ -150,7 +148,7 @@ fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]
             } else {
                 "\n".repeat(old.chars().rev().take_while(|&c| c == '\n').count())
             };
-            *value = Value::String(format!("{front}{}{back}", edit.value));
+            *value = Meaning::Text(format!("{front}{}{back}", edit.value));
         }
     }
     if meant == read {
@@ -158,33 +156,6 @@ fn meaning(before: &str, documents: &[Document<'_>], after: &str, edits: &[Edit]
     } else {
         Err(Refusal::Verification("the second YAML reader sees other changes too".to_owned()))
     }
-}
-
-/// The documents of a text. Reading stops at the first error: behind one, `serde_yaml` repeats it
-/// for ever.
-fn load(text: &str) -> Result<Vec<Value>, String> {
-    // It counts a byte order mark as a column, and then finds the first key indented.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut values = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        values.push(Value::deserialize(document).map_err(|error| error.to_string())?);
-    }
-    Ok(values)
-}
-
-fn descend<'v>(root: &'v mut Value, ordinals: &[usize]) -> Option<&'v mut Value> {
-    let mut value = root;
-    for &ordinal in ordinals {
-        while let Value::Tagged(tagged) = value {
-            value = &mut tagged.value;
-        }
-        value = match value {
-            Value::Sequence(items) => items.get_mut(ordinal)?,
-            Value::Mapping(entries) => entries.iter_mut().nth(ordinal)?.1,
-            _ => return None,
-        };
-    }
-    Some(value)
 }
 
 #[cfg(test)]

@@ -256,6 +256,16 @@ fn broken_yaml_is_no_template_for_what_it_says_in_texts() {
 }
 
 #[test]
+fn large_numbers_and_surrogates_are_no_reason_to_refuse() {
+    for value in ["18446744073709551616", "-9223372036854775809", "\"\\ud83d\\ude80\"", "1e400"] {
+        let text =
+            format!("{{\"x\": {value}, \"containers\": [{{\"name\": \"a\", \"image\": \"app:1\"}}]}}\n");
+        let run = Place::new().pipe(&text, &["--image", "app:2"]).success();
+        assert_eq!(stdout(&run), text.replace("app:1", "app:2"));
+    }
+}
+
+#[test]
 fn what_the_second_reader_can_not_read_is_not_touched() {
     let deep =
         format!("containers:\n- name: a\n  image: app:1\n  env: {}{}\n", "[".repeat(200), "]".repeat(200));
