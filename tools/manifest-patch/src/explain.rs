@@ -6,13 +6,14 @@ use serde_json::json;
 use step::{Failure, FailureKind};
 
 use crate::actions::has_actions;
-use crate::finder::images_of;
-use crate::images::{Image, Place};
+use crate::finder::{images_of, owner_of};
+use crate::images::{Image, Owner, Place};
 use crate::patch::{Hit, Request, Source};
 use crate::position::{Position, Positions};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Value, Where};
-use crate::template::image_lines;
+use crate::template::{image_lines, owner};
+use crate::visible::visible;
 use crate::yaml::{Document, Expanded, Granit};
 
 /// More than these are not listed.
@@ -31,21 +32,25 @@ pub fn nothing_found(target: &Target, sources: &[Source], request: &Request) -> 
     let message = format!("no {} in {}{more}", wanted(target), files.join(", "));
     let nearest = there.nearest(target);
     let mut hint = nearest.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    if there.images.is_empty() {
-        hint.push_str("there are no images at all, as far as the options let see");
-    } else {
+    let mut refusal = json!({ "type": "noMatch", "nearest": nearest, "there": there.images });
+    if !there.images.is_empty() {
         hint.push_str("there are: ");
         hint.push_str(&listed(&there.images));
+    } else if request.scope.is_narrow() && !there.objects.is_empty() {
+        hint.push_str("--kind, --name and --doc leave no image; there are: ");
+        hint.push_str(&listed(&there.objects));
+        refusal["objects"] = json!(there.objects);
+    } else {
+        hint.push_str("there are no images at all");
     }
-    let refusal = json!({ "type": "noMatch", "nearest": nearest, "there": there.images });
-    Failure::message(FailureKind::Input, message).hint(hint).with("refusal", refusal)
+    Failure::message(FailureKind::Input, visible(&message)).hint(visible(&hint)).with("refusal", refusal)
 }
 
 /// Images of several repositories fit a target that means one.
 pub fn several_found(target: &Target, hits: &[&Hit]) -> Failure {
     let places: Vec<String> = hits.iter().map(|hit| format!("{} ({})", hit.place, hit.now)).collect();
     let message = format!("{} means {} images: {}", wanted(target), hits.len(), listed(&places));
-    Failure::message(FailureKind::Input, message)
+    Failure::message(FailureKind::Input, visible(&message))
         .hint("narrow it by --kind, --name or --doc, or set them --all")
         .with("refusal", json!({ "type": "severalMatches", "there": places }))
 }
@@ -66,10 +71,19 @@ fn wanted(target: &Target) -> String {
     }
 }
 
+/// The objects of a document: those of a list, one by one.
+fn objects_of<'d>(document: &'d Document<'_>) -> impl Iterator<Item = Owner<'d>> {
+    let items = document.get(Document::ROOT, "items").map(|items| document.items(items).collect::<Vec<_>>());
+    let objects = items.filter(|items| !items.is_empty()).unwrap_or_else(|| vec![Document::ROOT]);
+    objects.into_iter().map(|object| owner_of(document, object))
+}
+
 /// What the files have.
 #[derive(Default)]
 struct There {
     images: Vec<String>,
+    /// All objects, in whatever scope.
+    objects: Vec<String>,
     names: BTreeSet<String>,
     repositories: BTreeSet<String>,
 }
@@ -84,12 +98,17 @@ impl There {
         let documents = match Document::read_all::<Granit<'_>>(text) {
             Ok(documents) => documents,
             Err(_) if has_actions(text) => {
+                self.objects.push(format!("{file} {}", owner(text)).trim_end().to_owned());
                 self.add_lines(file, text, &positions);
                 return Ok(());
             }
             Err(error) => return Err(located(positions.at(error.offset), Refusal::Syntax(error.message))),
         };
         for (number, document) in documents.iter().enumerate() {
+            self.objects.extend(
+                objects_of(document)
+                    .map(|object| format!("{file} document {number} {object}").trim_end().to_owned()),
+            );
             if request.scope.has_document(number) {
                 let expanded = Expanded::of(document).unwrap_or_else(|| Expanded::unchanged(document));
                 let document = expanded.document();

@@ -196,13 +196,22 @@ impl Image<'_> {
     }
 }
 
+impl fmt::Display for Owner<'_> {
+    /// `Deployment/web`, `Deployment`; nothing of what has neither kind nor name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.name) {
+            ("", "") => Ok(()),
+            (kind, "") => f.write_str(kind),
+            (kind, name) => write!(f, "{kind}/{name}"),
+        }
+    }
+}
+
 impl fmt::Display for Image<'_> {
     /// The object and the image's name in it: `Deployment/web container app`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.owner.kind, self.owner.name) {
-            ("", "") => {}
-            (kind, "") => write!(f, "{kind} ")?,
-            (kind, name) => write!(f, "{kind}/{name} ")?,
+        if self.owner != Owner::default() {
+            write!(f, "{} ", self.owner)?;
         }
         f.write_str(match self.role {
             Role::Container => "container ",

@@ -29,4 +29,5 @@ pub mod search;
 pub mod select;
 pub mod template;
 pub mod verify;
+pub mod visible;
 pub mod yaml;

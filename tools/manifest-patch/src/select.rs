@@ -52,6 +52,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether it leaves anything out.
+    pub fn is_narrow(&self) -> bool {
+        !(self.kinds.is_empty() && self.names.is_empty() && self.documents.is_empty())
+    }
+
     /// Whether the document of this number may hold what is meant.
     pub fn has_document(&self, number: usize) -> bool {
         self.documents.is_empty() || self.documents.contains(&number)

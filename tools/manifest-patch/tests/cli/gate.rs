@@ -92,6 +92,13 @@ fn a_value_that_repeats_an_image_is_not_one() {
 }
 
 #[test]
+fn records_are_lines_whatever_the_manifests_say() {
+    let (status, lines) = answer(&DEPLOYMENT.replace("# aligned", "# \u{1b}]0;x\u{7}"));
+    assert_eq!(status, Some(1));
+    assert_eq!(lines, "other after.yml:5 name:      web   # \\x1b]0;x\\x07\n");
+}
+
+#[test]
 fn what_can_not_be_compared_is_an_error() {
     let place = Place::with("before.yml", DEPLOYMENT);
     place.run(&["verify", "before.yml", "absent.yml"]).code(2);

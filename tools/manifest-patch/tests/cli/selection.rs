@@ -361,6 +361,30 @@ fn what_is_there_is_told_when_nothing_fits() {
 }
 
 #[test]
+fn the_objects_are_told_where_the_scope_leaves_no_image() {
+    let list = "kind: List\nitems:\n- {kind: Job, metadata: {name: once}}\n- {kind: Secret}\n";
+    let text = format!("{DEPLOYMENT}---\n{list}---\nimage: app:1\n");
+    let objects =
+        "there are: - document 0 Deployment/web; - document 1 Job/once; - document 1 Secret; - document 2\n";
+    for scope in [["--kind", "Deploymnt"], ["--name", "wbe"], ["--doc", "7"]] {
+        let error = refused(&text, &[&scope[..], &["--image", "r.test/team/app:2"]].concat());
+        assert!(error.contains(objects), "{error}");
+        assert!(!error.contains("no images at all"), "{error}");
+        let run = Place::new().pipe(&text, &[&scope[..], &["-o", "json", "app=a:2"]].concat()).code(2);
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+        assert_schema(&answer);
+        assert_eq!(answer["refusal"]["objects"].as_array().unwrap().len(), 4);
+    }
+}
+
+#[test]
+fn what_manifests_say_does_not_steer_the_terminal() {
+    let text = "kind: Pod\nspec:\n  containers: [{name: \"a\\e[2J\", image: app:1}]\n";
+    let error = refused(text, &["b=app:2"]);
+    assert!(error.contains("container a\\x1b[2J (app:1)") && !error.contains('\u{1b}'), "{error:?}");
+}
+
+#[test]
 fn every_image_asked_for_must_be_there() {
     assert!(
         refused(DEPLOYMENT, &["--image", "envoy:2", "--image", "absent:1"]).contains("no image of absent")
