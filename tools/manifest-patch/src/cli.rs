@@ -6,9 +6,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use image_reference::ImageReference;
+use image_reference::{ImageReference, ReferenceError};
 use step::{
     ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt, Talk, environment,
+    split_userinfo, url_without_credentials, without_credentials,
 };
 
 use crate::expression;
@@ -354,10 +355,8 @@ impl What {
                 let read = std::io::stdin().read_to_string(&mut text);
                 read.or_fail_with(FailureKind::Input, || "can't read references from stdin")?;
                 for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-                    let image = line.trim().parse::<ImageReference>();
-                    images.push(
-                        image.or_fail_with(FailureKind::Input, move || format!("stdin:{}", number + 1))?,
-                    );
+                    let place = format!("stdin:{}", number + 1);
+                    images.push(reference(line.trim(), FailureKind::Input, place)?);
                 }
                 if images.is_empty() {
                     return Err(Failure::message(FailureKind::Input, "stdin has no image reference").hint(
@@ -365,7 +364,7 @@ impl What {
                     ));
                 }
             } else {
-                images.push(image.parse::<ImageReference>().or_fail_with(FailureKind::Usage, || "--image")?);
+                images.push(reference(image, FailureKind::Usage, "--image".to_owned())?);
             }
         }
         // The same reference twice asks for one thing.
@@ -373,6 +372,24 @@ impl What {
         images.retain(|image| given.insert(image.clone()));
         Ok(images)
     }
+}
+
+/// A reference. What was given for one may be a URL, with a password that no error may show.
+fn reference(text: &str, kind: FailureKind, place: String) -> Result<ImageReference, Failure> {
+    text.parse().map_err(|error: ReferenceError| {
+        let has_digest = text.rsplit_once('@').is_some_and(|(_, digest)| digest.starts_with("sha"));
+        let shown = match text.contains("://") {
+            true => url_without_credentials(text),
+            false if has_digest => text.to_owned(),
+            false => split_userinfo(text).1.to_owned(),
+        };
+        if shown == text && !text.contains("://") {
+            return Failure::new(kind, error).context(place);
+        }
+        let message = format!("{place}: `{shown}` is given as a URL, not as an image reference");
+        let hint = "a reference is REGISTRY/REPOSITORY:TAG@DIGEST, without a scheme, a user and a password";
+        Failure::message(kind, message).hint(hint)
+    })
 }
 
 fn refuse_same_repository(images: &[ImageReference]) -> Result<(), Failure> {
@@ -386,13 +403,15 @@ fn refuse_same_repository(images: &[ImageReference]) -> Result<(), Failure> {
 }
 
 fn assignments(expression: &str) -> Result<Vec<Target>, Failure> {
-    let assignments = expression::assignments(expression, &environment::var)
-        .or_fail_with(FailureKind::Usage, || "--expr")?;
+    let assignments = expression::assignments(expression, &environment::var).map_err(|error| {
+        usage(&without_credentials(&format!("--expr: {error}")))
+            .hint("an assignment is PATH = \"VALUE\", as yq takes it; `manifest-patch --help` shows examples")
+    })?;
     let target = |one: expression::Assignment| {
         let part = image_reference::is_tag(&one.value)
             || format!("image@{}", one.value).parse::<ImageReference>().is_ok();
         if !part {
-            one.value.parse::<ImageReference>().or_fail_with(FailureKind::Usage, || "--expr")?;
+            reference(&one.value, FailureKind::Usage, "--expr".to_owned())?;
         }
         Ok(Target { place: Where::At(one.path), value: Value::Text(one.value) })
     };

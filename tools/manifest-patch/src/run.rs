@@ -6,7 +6,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
-use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
+use step::{
+    Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt, url_without_credentials,
+    without_credentials,
+};
 
 use crate::explain;
 use crate::gate::{self, Other};
@@ -221,9 +224,19 @@ fn refuse_special(path: &Path) -> Result<(), Failure> {
 
 fn read_file(path: &Path) -> Result<Source, Failure> {
     let name = path.display().to_string();
-    let bytes =
-        fs::read(path).or_fail_with(FailureKind::Input, || format!("can't read {}", path.display()))?;
+    let bytes = fs::read(path).or_fail_with(FailureKind::Input, || format!("can't read {}", shown(path)))?;
     Ok(Source { name, bytes })
+}
+
+/// A path for people. One that isn't there may be a `NAME=REF` whose right side is a URL with a password.
+fn shown(path: &Path) -> String {
+    let name = path.display().to_string();
+    let argument = name.split_once('=').filter(|(_, value)| value.contains('@'));
+    let text = match argument {
+        Some((name, value)) => format!("{name}={}", url_without_credentials(value)),
+        None => without_credentials(&name),
+    };
+    visible(&text).into_owned()
 }
 
 /// Every target must have been found, and found once where one was meant.

@@ -281,6 +281,35 @@ fn an_image_reference_that_is_none() {
 }
 
 #[test]
+fn passwords_of_urls_are_not_shown() {
+    let place = Place::with("d.yml", "image: app:1\n");
+    let expression = ".image = \"https://user:s3cret@r.test/app:1\"";
+    let cut = expression.trim_end_matches('"');
+    for arguments in [
+        &["--image", "https://user:s3cret@r.test/app:1"][..],
+        &["--image", "user:s3cret@r.test/app:1"],
+        &["--image", "user:s3:cret/s3cret@r.test/app:1"],
+        &["a=https://user:s3cret@r.test/app:1", "--image", "app:2"],
+        &["a=user:s3cret@r.test/app:1", "--image", "app:2"],
+        &["--expr", expression],
+        &["--expr", cut],
+        &["--image", "-"],
+    ] {
+        for format in ["text", "json"] {
+            let run = place.pipe(
+                "https://user:s3cret@r.test/app:1\n",
+                &[&["-i", "-o", format, "d.yml"], arguments].concat(),
+            );
+            let run = run.code(2);
+            let said = stderr(&run) + &stdout(&run);
+            assert!(!said.contains("s3") && said.contains("r.test/app:1"), "{said}");
+            assert!(said.contains("hint"), "{said}");
+        }
+    }
+    assert_eq!(place.files(), ["d.yml"]);
+}
+
+#[test]
 fn conflicting_images() {
     let text = "containers:\n- name: a\n  image: app:1\n";
     says(text, &["a=app:2", "a=app:3"], "two of the images asked for belong here");
