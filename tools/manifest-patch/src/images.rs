@@ -138,7 +138,8 @@ impl Image<'_> {
             }
             Place::Parts(parts) => {
                 let repository = document.text_of(parts.repository.or(parts.called)?)?;
-                match parts.registry.and_then(|node| document.text_of(node)).filter(|host| !host.is_empty()) {
+                match parts.registry.map(|node| document.text_or_empty(node)).filter(|host| !host.is_empty())
+                {
                     Some(registry) => format!("{registry}/{repository}").parse().ok(),
                     None => repository_of(repository),
                 }
@@ -150,7 +151,7 @@ impl Image<'_> {
     /// The image as the document has it now, for people.
     pub fn text(&self, document: &Document<'_>) -> String {
         let text = |node: Option<NodeId>| {
-            node.and_then(|node| document.text_of(node)).filter(|text| !text.is_empty())
+            node.map(|node| document.text_or_empty(node)).filter(|text| !text.is_empty())
         };
         match &self.place {
             Place::Whole(node) | Place::Part(node, _) => {

@@ -104,16 +104,18 @@ struct Staged {
 fn stage(replacement: &Replacement<'_>) -> io::Result<Staged> {
     let target = target_of(replacement.path)?;
     let old = fs::metadata(&target).ok();
-    let like = old.clone().or_else(|| fs::metadata(replacement.mode_of).ok().filter(Metadata::is_file));
-    // What has no file to be like is as readable as the user wants new files to be.
-    let (mut new, removal) = create_beside(&target, if like.is_some() { 0o600 } else { 0o666 })?;
+    // A new file may be as executable as its template, and is as readable as the user wants new files to be.
+    let like = || fs::metadata(replacement.mode_of).ok().filter(Metadata::is_file);
+    let mode = match &old {
+        Some(_) => 0o600,
+        None => like().map_or(0o666, |like| like.mode() & 0o777),
+    };
+    let (mut new, removal) = create_beside(&target, mode)?;
     new.write_all(replacement.content)?;
     if let Some(old) = old {
         // Only root may give files away; what others write is theirs.
         let _ = fchown(new.as_file(), Some(old.uid()), Some(old.gid()));
-    }
-    if let Some(like) = like {
-        new.as_file().set_permissions(like.permissions())?;
+        new.as_file().set_permissions(old.permissions())?;
     }
     new.as_file().sync_all()?;
     Ok(Staged { target, new, removal })

@@ -155,7 +155,7 @@ fn in_parts(
     parts: &Parts,
 ) -> Result<Vec<(NodeId, String)>, (NodeId, Refusal)> {
     let mut changes = Vec::new();
-    let text = |node: NodeId| document.text_of(node).unwrap_or_default();
+    let text = |node: NodeId| document.text_or_empty(node);
     let image = Image { owner: Owner::default(), role: Role::Field, name: None, place: Place::Parts(*parts) };
     let anchor = image.node();
     let same = image.repository(document).is_some_and(|own| own.same_repository(reference));

@@ -172,6 +172,21 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// The text of a scalar; an empty one of what is null, written or not, or no scalar.
+    pub fn text_or_empty(&self, id: NodeId) -> &str {
+        let node = &self.nodes[id];
+        match &node.content {
+            Content::Scalar { value, style: Style::Plain }
+                if node.properties.tag.is_none()
+                    && matches!(value.as_ref(), "~" | "null" | "Null" | "NULL") =>
+            {
+                ""
+            }
+            Content::Scalar { value, .. } => value,
+            _ => "",
+        }
+    }
+
     /// The text of the scalar under a key of a mapping.
     pub fn text_at(&self, mapping: NodeId, key: &str) -> Option<&str> {
         self.text_of(self.get(mapping, key)?)

@@ -144,6 +144,13 @@ fn a_new_file_is_as_its_template_or_as_the_umask_says() {
     place.pipe(DEPLOYMENT, &with(&["--template", "-", "--to", "two.yml"])).success();
     std::fs::write(place.path("three"), "").unwrap();
     assert_eq!(mode("two.yml"), mode("three"));
+
+    std::fs::set_permissions(place.path("t.yml"), PermissionsExt::from_mode(0o777)).unwrap();
+    let tool = place.spawnable(&with(&["--template", "t.yml", "--to", "four.yml"]));
+    let mut shell = std::process::Command::new("sh");
+    shell.current_dir(place.path("")).args(["-c", "umask 027; exec \"$@\"", "sh"]);
+    assert!(shell.arg(tool.get_program()).args(tool.get_args()).status().unwrap().success());
+    assert_eq!(mode("four.yml"), 0o750);
 }
 
 fn make_pipe(place: &Place, name: &str) {

@@ -259,6 +259,29 @@ job:
 }
 
 #[test]
+fn what_is_null_is_not_there() {
+    let pinned = format!("r.test/app:2@{DIGEST}");
+    for null in ["null", "~", "Null", "NULL", "\"\""] {
+        let text = format!("image: {{registry: r.test, repository: app, tag: v1, digest: {null}}}\n");
+        patched(&text, &["--image", "r.test/app:v2"], &[("v1", "v2")]);
+        let digest = [
+            ("v1", "\"2\""),
+            (
+                &*format!("digest: {null}"),
+                &*format!("digest: {quote}{DIGEST}{quote}", quote = if null == "\"\"" { "\"" } else { "" }),
+            ),
+        ];
+        patched(&text, &["--image", &pinned], &digest);
+        let text =
+            format!("image: {{registry: {null}, repository: r.test/app, tag: {null}, digest: {DIGEST}}}\n");
+        let other = DIGEST.replace("0123", "ffff");
+        patched(&text, &["--image", &format!("r.test/app@{other}")], &[(DIGEST, &other)]);
+    }
+    let word = "image: {repository: r.test/app, tag: v1, digest: 'null'}\n";
+    assert!(refused(word, &["--image", "r.test/app:v2"]).contains("would be stale"));
+}
+
+#[test]
 fn helm_values_of_other_charts() {
     let image = "r.test/team/app:2";
     for (text, old, new) in [
