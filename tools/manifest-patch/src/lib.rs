@@ -8,6 +8,7 @@ pub mod actions;
 pub mod cli;
 pub mod explain;
 pub mod expression;
+pub mod files;
 pub mod finder;
 pub mod gate;
 pub mod images;

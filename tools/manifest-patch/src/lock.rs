@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use step::{Failure, FailureKind};
+
+use crate::replace::directory_of;
 
 /// How long another editor is waited for: many times what it takes to edit the largest repository.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,18 +31,18 @@ pub struct Locks {
     _directories: Vec<File>,
 }
 
-/// Locks the directories of files, in an order that does not depend on how they are named, so that no two processes
+/// Locks the directories of files, which are no symbolic links, in an order that does not depend on how they are named, so that no two processes
 /// wait for each other. A directory that can't be locked, such as one that may not be read, is none to wait for.
 pub fn directories_of<'p>(
     files: impl IntoIterator<Item = &'p Path>,
     patience: Duration,
 ) -> Result<Locks, Failure> {
-    let names: BTreeSet<PathBuf> = files.into_iter().map(directory_of).collect();
+    let names: BTreeSet<&Path> = files.into_iter().map(directory_of).collect();
     let identified = names.into_iter().filter_map(|name| {
-        let there = fs::metadata(&name).ok()?;
+        let there = fs::metadata(name).ok()?;
         Some(((there.dev(), there.ino()), name))
     });
-    let by_id: BTreeMap<(u64, u64), PathBuf> = identified.collect();
+    let by_id: BTreeMap<(u64, u64), &Path> = identified.collect();
     let end = Instant::now() + patience;
     let mut locked = Vec::new();
     for name in by_id.values().take(MOST_LOCKS) {
@@ -56,13 +58,6 @@ pub fn directories_of<'p>(
         locked.push(directory);
     }
     Ok(Locks { _directories: locked })
-}
-
-/// The directory in which a file is replaced: of a symbolic link, that of the file itself.
-fn directory_of(file: &Path) -> PathBuf {
-    let end = file.is_symlink().then(|| fs::canonicalize(file).ok()).flatten();
-    let parent = end.as_deref().unwrap_or(file).parent();
-    parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
 #[cfg(test)]

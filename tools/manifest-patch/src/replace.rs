@@ -171,7 +171,8 @@ fn in_directory_of<R>(
     Builder::new().prefix(".manifest-patch-").make_in(directory_of(target), make)
 }
 
-fn directory_of(target: &Path) -> &Path {
+/// The directory that a path names a file in.
+pub fn directory_of(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -1,17 +1,15 @@
 //! One run: read, patch, decide whether everything asked for was found, write or print.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
-use step::{
-    Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt, url_without_credentials,
-    without_credentials,
-};
+use step::{Dotenv, ExitStatus, Failure, FailureKind, Format, Io, ResultExt};
 
 use crate::explain;
+use crate::files;
 use crate::gate::{self, Other};
 use crate::lock::{self, Locks};
 use crate::patch::{Change, Hit, Outcome, Request, Source, patch_all};
@@ -129,11 +127,8 @@ impl Patched {
 
 /// Does the job.
 pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
-    if let (Input::Files(files), Destination::InPlace) = (&job.input, &job.destination) {
-        files.iter().try_for_each(|file| refuse_special(file))?;
-    }
     let locks = lock_targets(job)?;
-    let sources = read(&job.input)?;
+    let sources = files::read(&job.input)?;
     let outcomes = patch_all(&sources, &job.request, job.jobs)?;
     let hits: Vec<&Hit> = outcomes.iter().flat_map(|outcome| &outcome.hits).collect();
     require_hits(job, &sources, &hits)?;
@@ -185,58 +180,15 @@ pub fn verify(before: &Path, after: &Path, format: Format, io: &mut Io) -> Resul
     Ok(if answer.only_images() { ExitStatus::Done } else { ExitStatus::No })
 }
 
-fn read(input: &Input) -> Result<Vec<Source>, Failure> {
-    match input {
-        Input::Stdin => {
-            let mut bytes = Vec::new();
-            std::io::stdin()
-                .read_to_end(&mut bytes)
-                .or_fail_with(FailureKind::Input, || "can't read the manifest from stdin")?;
-            Ok(vec![Source { name: "-".to_owned(), bytes }])
-        }
-        Input::Files(files) => files.iter().map(|file| read_file(file)).collect(),
-    }
-}
-
 /// Keeps other runs from editing what this one reads and replaces.
 fn lock_targets(job: &Job) -> Result<Option<Locks>, Failure> {
-    let targets: Vec<&Path> = match (&job.destination, &job.input) {
-        (Destination::InPlace, Input::Files(files)) => files.iter().map(PathBuf::as_path).collect(),
-        (Destination::File(to), _) if !is_special(to) => vec![to],
+    let targets = match (&job.destination, &job.input) {
+        (Destination::InPlace, Input::Files(files)) => files::replaceable(files)?,
+        (Destination::File(to), _) if !files::is_special(to) => vec![files::end_of(to)],
         _ => Vec::new(),
     };
-    (job.write && !targets.is_empty()).then(|| lock::directories_of(targets, lock::PATIENCE)).transpose()
-}
-
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
-}
-
-/// What is not a file of bytes can't be replaced, and reading it may have no end.
-fn refuse_special(path: &Path) -> Result<(), Failure> {
-    if is_special(path) {
-        let message = format!("{} is a pipe or a device, which can't be replaced", path.display());
-        return Err(Failure::message(FailureKind::Input, message)
-            .hint("leave out --in-place to read it, or name a file; --to FILE may be a pipe or a device"));
-    }
-    Ok(())
-}
-
-fn read_file(path: &Path) -> Result<Source, Failure> {
-    let name = path.display().to_string();
-    let bytes = fs::read(path).or_fail_with(FailureKind::Input, || format!("can't read {}", shown(path)))?;
-    Ok(Source { name, bytes })
-}
-
-/// A path for people. One that isn't there may be a `NAME=REF` whose right side is a URL with a password.
-fn shown(path: &Path) -> String {
-    let name = path.display().to_string();
-    let argument = name.split_once('=').filter(|(_, value)| value.contains('@'));
-    let text = match argument {
-        Some((name, value)) => format!("{name}={}", url_without_credentials(value)),
-        None => without_credentials(&name),
-    };
-    visible(&text).into_owned()
+    let targets = || targets.iter().map(AsRef::as_ref);
+    job.write.then(|| lock::directories_of(targets(), lock::PATIENCE)).transpose()
 }
 
 /// Every target must have been found, and found once where one was meant.
@@ -267,19 +219,9 @@ fn place(source: Source, outcome: Outcome, job: &Job) -> Result<Patched, Failure
     let (target, before) = match &job.destination {
         Destination::Stdout => (None, Before::Source),
         Destination::InPlace | Destination::Told => (Some(PathBuf::from(&source.name)), Before::Source),
-        Destination::File(to) => (Some(to.clone()), what_is_at(to)?),
+        Destination::File(to) => (Some(to.clone()), files::what_is_at(to)?),
     };
     Ok(Patched { source, target, before, after, outcome })
-}
-
-fn what_is_at(to: &Path) -> Result<Before, Failure> {
-    match fs::metadata(to) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Before::Nothing),
-        Ok(there) if !there.is_file() && !there.is_dir() => return Ok(Before::Stream),
-        _ => {}
-    }
-    let content = fs::read(to).or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?;
-    Ok(Before::Other(content))
 }
 
 /// Writes what changes, or only asks whether it could.
