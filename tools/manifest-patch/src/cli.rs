@@ -1,19 +1,18 @@
 //! The command line of manifest-patch, and the only place that reads the environment.
 
-use std::collections::HashSet;
-use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use image_reference::{ImageReference, ReferenceError};
+use image_reference::ImageReference;
 use step::{
     ExitStatus, Failure, FailureKind, Format, Io, Preferences, Program, ResultExt, Talk, environment,
-    split_userinfo, url_without_credentials, without_credentials,
+    without_credentials,
 };
 
 use crate::expression;
 use crate::patch::Request;
+use crate::references;
 use crate::run::{self, Destination, Input, Job};
 use crate::select::{Scope, Target, Value, Where};
 
@@ -128,11 +127,11 @@ struct What {
     #[arg(long)]
     all: bool,
 
-    /// Write the image in the place of an alias that stands for it
+    /// Write the image in the place of an alias, where the value it stands for is used elsewhere too
     #[arg(long)]
     break_alias: bool,
 
-    /// Change a value that aliases repeat, in all of its places
+    /// Change a value that aliases repeat in all of its places, also where it is not meant
     #[arg(long)]
     allow_shared: bool,
 
@@ -318,7 +317,7 @@ impl What {
         if let [one, other, ..] = given.as_slice() {
             return Err(excluding(one, other));
         }
-        let images = self.images()?;
+        let images = references::read(&self.image, std::io::stdin())?;
         let paths = self.at.iter().map(|path| expression::path(path).map(Where::At));
         let paths = paths.collect::<Result<Vec<_>, _>>().or_fail(FailureKind::Usage)?;
         let containers = self.container.iter().cloned().map(Where::Container);
@@ -326,7 +325,7 @@ impl What {
             containers.chain(self.policy.iter().cloned().map(Where::Policy)).chain(paths).collect();
         let mut targets: Vec<Target> = match (places.is_empty(), images.as_slice()) {
             (true, _) => {
-                refuse_same_repository(&images)?;
+                references::refuse_same_repository(&images)?;
                 let target = |image| Target { place: Where::Repository, value: Value::Image(image) };
                 images.into_iter().map(target).collect()
             }
@@ -346,60 +345,6 @@ impl What {
         }
         Ok(targets)
     }
-
-    fn images(&self) -> Result<Vec<ImageReference>, Failure> {
-        let mut images = Vec::new();
-        for image in &self.image {
-            if image == "-" {
-                let mut text = String::new();
-                let read = std::io::stdin().read_to_string(&mut text);
-                read.or_fail_with(FailureKind::Input, || "can't read references from stdin")?;
-                for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-                    let place = format!("stdin:{}", number + 1);
-                    images.push(reference(line.trim(), FailureKind::Input, place)?);
-                }
-                if images.is_empty() {
-                    return Err(Failure::message(FailureKind::Input, "stdin has no image reference").hint(
-                        "did the step before, e.g. imgpush, fail? `set -o pipefail` stops a script there",
-                    ));
-                }
-            } else {
-                images.push(reference(image, FailureKind::Usage, "--image".to_owned())?);
-            }
-        }
-        // The same reference twice asks for one thing.
-        let mut given = HashSet::new();
-        images.retain(|image| given.insert(image.clone()));
-        Ok(images)
-    }
-}
-
-/// A reference. What was given for one may be a URL, with a password that no error may show.
-fn reference(text: &str, kind: FailureKind, place: String) -> Result<ImageReference, Failure> {
-    text.parse().map_err(|error: ReferenceError| {
-        let has_digest = text.rsplit_once('@').is_some_and(|(_, digest)| digest.starts_with("sha"));
-        let shown = match text.contains("://") {
-            true => url_without_credentials(text),
-            false if has_digest => text.to_owned(),
-            false => split_userinfo(text).1.to_owned(),
-        };
-        if shown == text && !text.contains("://") {
-            return Failure::new(kind, error).context(place);
-        }
-        let message = format!("{place}: `{shown}` is given as a URL, not as an image reference");
-        let hint = "a reference is REGISTRY/REPOSITORY:TAG@DIGEST, without a scheme, a user and a password";
-        Failure::message(kind, message).hint(hint)
-    })
-}
-
-fn refuse_same_repository(images: &[ImageReference]) -> Result<(), Failure> {
-    for (number, image) in images.iter().enumerate() {
-        if let Some(other) = images[..number].iter().find(|other| other.same_repository(image)) {
-            let message = format!("{other} and {image} are of one repository");
-            return Err(usage(&message).hint("NAME=REF gives each container its image"));
-        }
-    }
-    Ok(())
 }
 
 fn assignments(expression: &str) -> Result<Vec<Target>, Failure> {
@@ -411,7 +356,7 @@ fn assignments(expression: &str) -> Result<Vec<Target>, Failure> {
         let part = image_reference::is_tag(&one.value)
             || format!("image@{}", one.value).parse::<ImageReference>().is_ok();
         if !part {
-            reference(&one.value, FailureKind::Usage, "--expr".to_owned())?;
+            references::parse(&one.value, FailureKind::Usage, "--expr".to_owned())?;
         }
         Ok(Target { place: Where::At(one.path), value: Value::Text(one.value) })
     };

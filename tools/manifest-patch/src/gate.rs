@@ -174,7 +174,7 @@ fn image_edits(before: &[Document<'_>], after: &[Document<'_>]) -> (Vec<Edit>, V
         let [seen, now] = [before, after]
             .map(|written| Expanded::of(written).unwrap_or_else(|| Expanded::unchanged(written)));
         // The written nodes that changed, and where of the expanded ones they are images.
-        let mut changed: BTreeMap<NodeId, (String, Vec<NodeId>)> = BTreeMap::new();
+        let mut changed: BTreeMap<NodeId, (String, BTreeSet<NodeId>)> = BTreeMap::new();
         for (image, now_image) in images_of(seen.document()).iter().zip(&images_of(now.document())) {
             for (place, new_place) in scalars(image).into_iter().zip(scalars(now_image)) {
                 let new = now.written(new_place);
@@ -184,7 +184,7 @@ fn image_edits(before: &[Document<'_>], after: &[Document<'_>]) -> (Vec<Edit>, V
                 let value = after.text_of(new).filter(|_| differs && is_sound(now_image, now.document()));
                 if let Some(value) = value {
                     let value = value.trim_matches('\n').to_owned();
-                    changed.entry(new).or_insert_with(|| (value, Vec::new())).1.push(place);
+                    changed.entry(new).or_insert_with(|| (value, BTreeSet::new())).1.insert(place);
                 }
             }
         }

@@ -22,6 +22,7 @@ pub mod piece;
 pub mod places;
 pub mod position;
 pub mod prefilter;
+pub mod references;
 pub mod refusal;
 pub mod replace;
 pub mod report;

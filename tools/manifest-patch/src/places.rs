@@ -49,6 +49,7 @@ struct Shared<'s, 'd, 'a, 'w> {
     document: &'s Document<'w>,
     expanded: &'s Expanded<'d, 'a>,
     node: NodeId,
+    /// By the places' numbers.
     meant: Vec<(NodeId, String)>,
 }
 
@@ -63,7 +64,7 @@ impl Shared<'_, '_, '_, '_> {
             return Err((*first, Unwritable::Alias(alias).into()));
         }
         let places = self.expanded.places_of(self.node);
-        let is_meant = |place: &NodeId| self.meant.iter().any(|(node, _)| node == place);
+        let is_meant = |place: &NodeId| self.meant.binary_search_by_key(place, |(node, _)| *node).is_ok();
         let others: Vec<NodeId> = places.iter().copied().filter(|place| !is_meant(place)).collect();
         let conflict = self.meant.iter().find(|(_, other)| other != value);
         let may_break = || differing.iter().all(|(place, _)| self.expanded.alias(*place).is_some());

@@ -1,7 +1,7 @@
 //! A document as its readers see it: in the place of each alias stands a copy of what its anchor holds.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::document::Node;
 use super::{Content, Document, NodeId};
@@ -22,7 +22,26 @@ struct Origin {
 pub struct Expanded<'d, 'a> {
     document: Cow<'d, Document<'a>>,
     /// `None` where there were no aliases: each node is its own origin.
-    origins: Option<Vec<Origin>>,
+    copies: Option<Copies>,
+}
+
+#[derive(Debug)]
+struct Copies {
+    origins: Vec<Origin>,
+    /// The nodes that a node of the written document became.
+    of: HashMap<NodeId, Vec<NodeId>>,
+}
+
+impl Copies {
+    fn new(origins: Vec<Origin>) -> Self {
+        let mut of: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        for (id, origin) in origins.iter().enumerate() {
+            for written in [Some(origin.node), origin.alias].into_iter().flatten() {
+                of.entry(written).or_default().push(id);
+            }
+        }
+        Self { origins, of }
+    }
 }
 
 enum Step {
@@ -81,12 +100,12 @@ impl<'d, 'a> Expanded<'d, 'a> {
             steps[inside..].reverse();
         }
         let document = Cow::Owned(Document::of_nodes(document.text, nodes, aliases));
-        Some(Self { document, origins: Some(origins) })
+        Some(Self { document, copies: Some(Copies::new(origins)) })
     }
 
     /// The document as it is written.
     pub const fn unchanged(document: &'d Document<'a>) -> Self {
-        Self { document: Cow::Borrowed(document), origins: None }
+        Self { document: Cow::Borrowed(document), copies: None }
     }
 
     /// The document without aliases. The bytes of what an alias stands for are those of the alias.
@@ -96,19 +115,20 @@ impl<'d, 'a> Expanded<'d, 'a> {
 
     /// The node of the written document that a node is a copy of.
     pub fn written(&self, id: NodeId) -> NodeId {
-        self.origins.as_ref().map_or(id, |origins| origins[id].node)
+        self.copies.as_ref().map_or(id, |copies| copies.origins[id].node)
     }
 
     /// The alias that a node stands for.
     pub fn alias(&self, id: NodeId) -> Option<NodeId> {
-        self.origins.as_ref().and_then(|origins| origins[id].alias)
+        self.copies.as_ref().and_then(|copies| copies.origins[id].alias)
     }
 
     /// All nodes that change where a node of the written document does: its copies, or what an alias stands for.
     pub fn places_of(&self, written: NodeId) -> Vec<NodeId> {
-        let Some(origins) = &self.origins else { return vec![written] };
-        let is_copy = |origin: &Origin| origin.node == written || origin.alias == Some(written);
-        origins.iter().enumerate().filter(|(_, origin)| is_copy(origin)).map(|(id, _)| id).collect()
+        match &self.copies {
+            Some(copies) => copies.of.get(&written).cloned().unwrap_or_default(),
+            None => vec![written],
+        }
     }
 
     /// Whether nothing reads a node: another value stands where a merge key would bring it in, or it is kept under a

@@ -288,6 +288,7 @@ fn passwords_of_urls_are_not_shown() {
     for arguments in [
         &["--image", "https://user:s3cret@r.test/app:1"][..],
         &["--image", "user:s3cret@r.test/app:1"],
+        &["--image", "user:s3cret@sha.r.test/app:1"],
         &["--image", "user:s3:cret/s3cret@r.test/app:1"],
         &["a=https://user:s3cret@r.test/app:1", "--image", "app:2"],
         &["a=user:s3cret@r.test/app:1", "--image", "app:2"],
