@@ -1,7 +1,7 @@
 //! The command line of manifest-patch, and the only place that reads the environment.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use image_reference::ImageReference;
@@ -412,7 +412,8 @@ impl Writing {
 
     fn destination(&self, input: &Input) -> Destination {
         match (&self.to, input) {
-            (Some(to), _) if to.as_os_str() == "-" => Destination::Stdout,
+            // As a file of that name it might be replaced, and the changed path would follow what was written.
+            (Some(to), _) if to.as_os_str() == "-" || to == Path::new("/dev/stdout") => Destination::Stdout,
             (Some(to), _) => Destination::File(to.clone()),
             (None, _) if self.in_place => Destination::InPlace,
             (None, Input::Files(files)) if files.len() > 1 => Destination::Told,

@@ -179,7 +179,9 @@ fn a_pipe_is_written_to_and_stays_one() {
 fn stdout_and_a_link_to_a_new_file() {
     let place = Place::with("t.yml", DEPLOYMENT);
     let new = DEPLOYMENT.replace("app:1 ", "app:2 ");
-    assert_eq!(stdout(&place.run(&with(&["--template", "t.yml", "--to", "-"])).success()), new);
+    for to in ["-", "/dev/stdout"] {
+        assert_eq!(stdout(&place.run(&with(&["--template", "t.yml", "--to", to])).success()), new);
+    }
     std::fs::create_dir(place.path("there")).unwrap();
     symlink("there/d.yml", place.path("link.yml")).unwrap();
     symlink("link.yml", place.path("first.yml")).unwrap();
