@@ -13,7 +13,6 @@ use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Where};
 use crate::template::{self, image_lines};
 use crate::verify::{self, Edit, spliced, verify};
-use crate::yaml::expanded::MOST_NODES;
 use crate::yaml::scalar::{self, Splice};
 use crate::yaml::stream::Piece;
 use crate::yaml::{Content, Document, Expanded, Granit, NodeId};
@@ -136,8 +135,7 @@ fn wanted(
     request: &Request,
     hits: &mut Vec<Hit>,
 ) -> Result<Vec<Writing>, Located> {
-    let expanded =
-        Expanded::of(written).ok_or_else(|| here.locate(0, Refusal::TooManyAliases(MOST_NODES)))?;
+    let expanded = Expanded::of(written).ok_or_else(|| here.locate(0, Refusal::TooManyAliases))?;
     let document = expanded.document();
     let at = |(node, refusal): (NodeId, Refusal)| here.locate(document.node(node).bytes.start, refusal);
     let mut wanted: BTreeMap<NodeId, (u8, String)> = BTreeMap::new();

@@ -38,8 +38,8 @@ pub enum Refusal {
     )]
     Merged(String, Vec<String>),
     /// Aliases of aliases.
-    #[error("the aliases make more than {0} nodes of the document")]
-    TooManyAliases(usize),
+    #[error("aliases of aliases make more of the document than can be looked through")]
+    TooManyAliases,
     /// The same key twice in a mapping.
     #[error("the key `{key}` stands here and in line {first}")]
     DuplicateKey {
@@ -90,7 +90,7 @@ impl Refusal {
                 Unwritable::NoPlace => "noPlace",
             },
             Self::Shared(_) => "shared",
-            Self::Aliased(..) | Self::TooManyAliases(_) => "alias",
+            Self::Aliased(..) | Self::TooManyAliases => "alias",
             Self::Merged(..) => "merged",
             Self::DuplicateKey { .. } => "duplicateKey",
             Self::NoKeyFor(_) => "noKey",
@@ -116,7 +116,7 @@ impl Refusal {
             Self::Merged(..) => {
                 "--allow-shared changes it in all of these places; or write the container's image in the container"
             }
-            Self::TooManyAliases(_) => "write what they stand for",
+            Self::TooManyAliases => "write what they stand for",
             Self::DuplicateKey { .. } => "remove one of them: readers disagree on which counts",
             Self::NoKeyFor(_) => "add the key to the file once, or leave that part out of the reference",
             Self::Stale(_) => "give the whole reference, as imgpush prints it, or remove the key",

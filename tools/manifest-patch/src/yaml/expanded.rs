@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use super::document::Node;
 use super::{Content, Document, NodeId};
 
-/// A few lines of aliases of aliases can stand for more nodes than fit into memory.
-pub const MOST_NODES: usize = 200_000;
+/// A few lines of aliases of aliases can stand for more nodes than fit into memory. So many may come of any document, and
+/// of a large one a few times its own.
+const MOST_NODES: usize = 200_000;
+const MOST_TIMES: usize = 4;
 
 /// Where a node of the expanded document is written.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,7 @@ impl<'d, 'a> Expanded<'d, 'a> {
         if document.aliases().is_empty() {
             return Some(Self::unchanged(document));
         }
+        let most = MOST_NODES.max(document.nodes().len().saturating_mul(MOST_TIMES));
         let nodes = document.nodes().iter().enumerate();
         let anchors: BTreeMap<usize, NodeId> =
             nodes.filter_map(|(id, node)| Some((node.properties.anchor?, id))).collect();
@@ -69,7 +72,7 @@ impl<'d, 'a> Expanded<'d, 'a> {
                 }
             };
             let id = nodes.len();
-            if id >= MOST_NODES {
+            if id >= most {
                 return None;
             }
             if let Content::Alias(anchor) = document.node(from).content {

@@ -163,6 +163,14 @@ fn images_that_come_through_aliases_are_not_passed_over() {
 }
 
 #[test]
+fn aliases_of_aliases_end() {
+    let level = |level: usize| format!("a{level}: &a{level} [*a{below}, *a{below}]\n", below = level - 1);
+    let bomb = (1..40).map(level).collect::<String>();
+    let text = format!("a0: &a0 [x, x]\n{bomb}image: app:1\n");
+    says(&text, &["--image", "app:2"], "aliases of aliases make more of the document");
+}
+
+#[test]
 fn places_that_share_a_value_and_are_all_meant() {
     let text = "containers:\n- {name: a, image: &i app:1}\n- {name: b, image: *i}\n";
     for arguments in [
