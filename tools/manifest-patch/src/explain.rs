@@ -13,7 +13,6 @@ use crate::position::{Position, Positions};
 use crate::refusal::{Located, Refusal};
 use crate::select::{Target, Value, Where};
 use crate::template::{image_lines, owner};
-use crate::visible::visible;
 use crate::yaml::{Document, Expanded, Granit};
 
 /// More than these are not listed.
@@ -43,14 +42,16 @@ pub fn nothing_found(target: &Target, sources: &[Source], request: &Request) -> 
     } else {
         hint.push_str("there are no images at all");
     }
-    Failure::message(FailureKind::Input, visible(&message)).hint(visible(&hint)).with("refusal", refusal)
+    Failure::message(FailureKind::Input, step::printable(&message))
+        .hint(step::printable(&hint))
+        .with("refusal", refusal)
 }
 
 /// Images of several repositories fit a target that means one.
 pub fn several_found(target: &Target, hits: &[&Hit]) -> Failure {
     let places: Vec<String> = hits.iter().map(|hit| format!("{} ({})", hit.place, hit.now)).collect();
     let message = format!("{} means {} images: {}", wanted(target), hits.len(), listed(&places));
-    Failure::message(FailureKind::Input, visible(&message))
+    Failure::message(FailureKind::Input, step::printable(&message))
         .hint("narrow it by --kind, --name or --doc, or set them --all")
         .with("refusal", json!({ "type": "severalMatches", "there": places }))
 }

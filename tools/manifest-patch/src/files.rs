@@ -9,7 +9,6 @@ use step::{Failure, FailureKind, ResultExt, url_without_credentials, without_cre
 
 use crate::patch::Source;
 use crate::run::{Before, Input};
-use crate::visible::visible;
 
 /// Reads all of it.
 pub fn read(input: &Input) -> Result<Vec<Source>, Failure> {
@@ -39,7 +38,7 @@ fn shown(path: &Path) -> String {
         Some((name, value)) => format!("{name}={}", url_without_credentials(value)),
         None => without_credentials(&name),
     };
-    visible(&text).into_owned()
+    step::printable(&text).into_owned()
 }
 
 /// The files that are replaced, each at the end of its symbolic links. What is not a file of bytes can't be, and reading

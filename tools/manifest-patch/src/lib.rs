@@ -31,5 +31,4 @@ pub mod search;
 pub mod select;
 pub mod template;
 pub mod verify;
-pub mod visible;
 pub mod yaml;

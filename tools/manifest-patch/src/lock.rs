@@ -31,8 +31,8 @@ pub struct Locks {
     _directories: Vec<File>,
 }
 
-/// Locks the directories of files, which are no symbolic links, in an order that does not depend on how they are named, so that no two processes
-/// wait for each other. A directory that can't be locked, such as one that may not be read, is none to wait for.
+/// Locks the directories of files, which are no symbolic links, in an order that does not depend on how they are named, so
+/// that no two processes wait for each other. A directory that can't be locked, such as one that may not be read, is none to wait for.
 pub fn directories_of<'p>(
     files: impl IntoIterator<Item = &'p Path>,
     patience: Duration,

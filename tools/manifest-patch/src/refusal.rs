@@ -6,7 +6,6 @@ use serde_json::json;
 use step::{Failure, FailureKind};
 
 use crate::position::Position;
-use crate::visible::visible;
 use crate::yaml::scalar::Unwritable;
 
 /// Why a value is not changed.
@@ -141,7 +140,7 @@ pub struct Located {
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&visible(&format!("{}:{}: {}", self.file, self.position, self.refusal)))
+        f.write_str(&step::printable(&format!("{}:{}: {}", self.file, self.position, self.refusal)))
     }
 }
 

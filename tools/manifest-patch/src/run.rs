@@ -17,7 +17,6 @@ use crate::position::Position;
 use crate::replace::{ReplaceError, Replacement, may_write, rehearse, replace_all};
 use crate::report;
 use crate::select::{Target, Where};
-use crate::visible::visible;
 
 /// What is read.
 #[derive(Debug, Clone)]
@@ -141,12 +140,12 @@ pub fn run(job: &Job, io: &mut Io) -> Result<ExitStatus, Failure> {
         for change in &file.outcome.changes {
             let place = format!("{}:{}", file.source.name, change.position);
             let detail = format!("{place}: {} {} -> {}", change.path, change.old, change.new);
-            io.console.detail(visible(&detail));
+            io.console.detail(step::printable(&detail));
         }
     }
     warnings.extend(patched.iter().filter(|file| file.outcome.is_unverified()).map(unverified));
     for warning in &warnings {
-        io.console.warn(visible(warning));
+        io.console.warn(step::printable(warning));
     }
     if job.write || job.rehearse {
         write(&patched, job.write)?;
@@ -170,10 +169,10 @@ pub fn verify(before: &Path, after: &Path, format: Format, io: &mut Io) -> Resul
         Format::Text => {
             for (file, change) in &answer.images {
                 let Change { position: Position { line, .. }, path, old, new, .. } = change;
-                io.out.line(visible(&format!("image {file}:{line} {path} {old} -> {new}")))?;
+                io.out.line(step::printable(&format!("image {file}:{line} {path} {old} -> {new}")))?;
             }
             for Other { file, line, what } in &answer.others {
-                io.out.line(visible(&format!("other {file}:{line} {what}")))?;
+                io.out.line(step::printable(&format!("other {file}:{line} {what}")))?;
             }
         }
     }

@@ -115,10 +115,10 @@ fn control_characters_of_names_are_escaped() {
     let bench = Bench::new().with("final.json", report).with("cut.info", "SF:a\x1b[31m.c\nDA:1,1\n");
     let arguments = ["--fail-under", "0", "--per-file", "50", "final.json"];
     let words = bench.run(&arguments).stderr();
-    assert!(words.contains(r"src/\x1b[2J\x0aTOTAL 100.00%.js: 0.00% (0 of 1)"), "{words}");
+    assert!(words.contains(r"src/\x1b[2J\nTOTAL 100.00%.js: 0.00% (0 of 1)"), "{words}");
     assert!(!words.contains('\x1b') && words.lines().all(|line| line.starts_with("covgate: ")), "{words}");
     let note = bench.run(&[&arguments[..], &["-o", "markdown"]].concat()).stdout();
-    assert!(note.contains(r"| `src/\x1b[2J\x0aTOTAL 100.00%.js` | 0 of 1 |"), "{note}");
+    assert!(note.contains(r"| `src/\x1b[2J\nTOTAL 100.00%.js` | 0 of 1 |"), "{note}");
     bench.run(&["cut.info"]).is_trouble(&[r"the record of a\x1b[31m.c has no end_of_record"]);
     let fields = bench.json(&arguments);
     assert_eq!(fields["files"][0]["path"], "src/\x1b[2J\nTOTAL 100.00%.js", "JSON has escapes of its own");

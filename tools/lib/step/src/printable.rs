@@ -21,6 +21,7 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len() + 8);
     for character in text.chars() {
         let _ = match u32::from(character) {
+            0x09 | 0x0a | 0x0d if is_escaped(character) => write!(shown, "{}", character.escape_default()),
             code @ ..0x100 if is_escaped(character) => write!(shown, "\\x{code:02x}"),
             code if is_escaped(character) => write!(shown, "\\u{{{code:x}}}"),
             _ => write!(shown, "{character}"),
@@ -42,8 +43,8 @@ mod tests {
     #[test]
     fn what_a_terminal_obeys_is_escaped() {
         assert_eq!(printable("src/naïve file.py"), "src/naïve file.py");
-        assert_eq!(printable("a\x1b[2Kb\nc\u{9b}\u{7f}"), r"a\x1b[2Kb\x0ac\x9b\x7f");
+        assert_eq!(printable("a\x1b[2Kb\nc\u{9b}\u{7f}"), r"a\x1b[2Kb\nc\x9b\x7f");
         assert_eq!(printable("a\u{202e}b"), r"a\u{202e}b");
-        assert_eq!(printable_lines("a\n\tb\r"), "a\n\tb\\x0d");
+        assert_eq!(printable_lines("a\n\tb\r"), "a\n\tb\\r");
     }
 }
