@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::archive::{
     AT_ONCE, Arriving, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest,
-    graph, of_image, open, root, saved, short, unpack,
+    graph, open, root, root_of, saved, short, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
 use crate::error::PushError;
@@ -87,7 +87,9 @@ pub async fn from_oci_archive(
     let unpacked =
         unpack(Entry::read(input, name.clone(), work.compression.blocks())?, &Expected::default(), work)
             .await?;
-    finish_layout(unpacked, None, image, tag, &name, work).await
+    let root = root(&unpacked.documents, image, tag, &name)?;
+    let graph = graph(&root, &name, &by_digest(&unpacked.documents))?;
+    finish_layout(&unpacked, graph, &name, work).await
 }
 
 /// Sends what an image in a folder with an OCI layout needs.
@@ -141,9 +143,17 @@ async fn finish_saved(
         }
         layers.push(layer.descriptor.clone());
     }
-    // The containerd store keeps the manifest that it was given, with the digest that people know.
-    if compressed_already && unpacked.documents.contains_key("index.json") {
-        return finish_layout(unpacked, Some(&saved.id), image, tag, name, work).await;
+    // The containerd store keeps the manifest that it was given, with the digest that people know. It is the one of the
+    // image that manifest.json has chosen.
+    if compressed_already
+        && unpacked.documents.contains_key("index.json")
+        && let Some((root, alone)) = root_of(&unpacked.documents, &saved.id, image, tag, name)?
+    {
+        // Of an index whose platforms are not all here the image goes alone, as docker does it: an engine has pulled one
+        // platform only.
+        let document = by_digest(&unpacked.documents);
+        let graph = graph(&root, name, &document).or_else(|_| graph(&alone, name, &document))?;
+        return finish_layout(&unpacked, graph, name, work).await;
     }
     let config = Descriptor::new(MediaType::DOCKER_CONFIG, saved.config.len() as u64, saved.id.clone());
     let config_sent = if work.repository.put_blob(saved.config.clone()).await? { config.size } else { 0 };
@@ -163,27 +173,15 @@ async fn finish_saved(
     })
 }
 
-/// Puts what a layout's image needs besides its layers. Of an index whose platforms are not all here the image of the
-/// given id goes alone, as docker does it: an engine has pulled one platform only.
+/// Puts what a layout's image needs besides its layers.
 async fn finish_layout(
-    unpacked: Unpacked,
-    id: Option<&str>,
-    image: &ImageReference,
-    tag: &str,
+    unpacked: &Unpacked,
+    graph: Graph,
     name: &str,
     work: &Work,
 ) -> Result<Ready, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
-    let root = root(&unpacked.documents, image, tag, name)?;
     let documents = &unpacked.documents;
-    let document = by_digest(documents);
-    let graph = match (graph(&root, name, &document), id) {
-        (Err(error), Some(id)) => {
-            let alone = of_image(&root, id, name, &document)?.ok_or(error)?;
-            graph(&alone, name, &document)?
-        }
-        (graph, _) => graph?,
-    };
     let mut sent = unpacked.sent;
     for blob in &graph.blobs {
         let path = blob_path(&blob.digest);

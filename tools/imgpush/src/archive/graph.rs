@@ -40,14 +40,22 @@ pub fn root(
     tag: &str,
     name: &str,
 ) -> Result<Descriptor, PushError> {
-    let index = documents.get("index.json").ok_or_else(|| PushError::Archive {
-        name: name.to_owned(),
-        problem: "it has no index.json, so it is no OCI layout".to_owned(),
-    })?;
-    root_in(index, image, tag, name)
+    root_in(index(documents, name)?, image, tag, name)
 }
 
-/// The entry of a layout's `index.json` that a reference means: the only one, or the one of its name or tag.
+fn index<'a>(documents: &'a Documents, name: &str) -> Result<&'a Bytes, PushError> {
+    documents.get("index.json").ok_or_else(|| PushError::Archive {
+        name: name.to_owned(),
+        problem: "it has no index.json, so it is no OCI layout".to_owned(),
+    })
+}
+
+/// The entry of a layout's `index.json` that a reference means: the only image, or the one of its name, or the one of
+/// its tag where that is all that is said of it.
+///
+/// `org.opencontainers.image.ref.name` is a tag for builders and engines, a whole name for others (OCI image
+/// specification, "Pre-Defined Annotation Keys"); `io.containerd.image.name` beside it is always whole. Two images that
+/// are saved together have the same tag easily.
 pub(super) fn root_in(
     index: &[u8],
     image: &ImageReference,
@@ -55,32 +63,94 @@ pub(super) fn root_in(
     name: &str,
 ) -> Result<Descriptor, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
-    let node: Node =
-        serde_json::from_slice(index).map_err(|cause| damaged(format!("index.json: {cause}")))?;
-    let annotation = |entry: &Descriptor, key: &str| {
-        entry.annotations.get(key).and_then(|value| value.as_str()).map(ToOwned::to_owned)
-    };
-    let names = |entry: &Descriptor| {
-        ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
-            .into_iter()
-            .filter_map(|key| annotation(entry, key))
-            .collect::<Vec<_>>()
-    };
+    let entries = entries(index, name)?;
     let full = format!("{}:{tag}", image.repository());
-    let meant =
-        node.manifests.iter().find(|entry| names(entry).iter().any(|name| *name == full || name == tag));
-    match (meant, node.manifests.as_slice()) {
-        (Some(entry), _) | (None, [entry]) => Ok(entry.clone()),
-        (None, []) => Err(damaged("index.json names no image".to_owned())),
-        (None, several) => {
-            let there: Vec<String> = several.iter().flat_map(names).collect();
-            Err(damaged(format!(
-                "it has {} images, and none is {full} or {tag}: {}",
-                several.len(),
-                there.join(", ")
-            )))
+    let is_tagged = |entry: &Descriptor| match Name::of(entry) {
+        Some(Name::Tag(stated)) => stated == tag,
+        _ => false,
+    };
+    let by_name: Vec<_> = entries.iter().filter(|entry| is_named(entry, image, tag)).collect();
+    let by_tag: Vec<_> = entries.iter().filter(|entry| is_tagged(entry)).collect();
+    let (meant, called) = if by_name.is_empty() { (by_tag, tag) } else { (by_name, full.as_str()) };
+    let only = |entries: &[&Descriptor]| match entries {
+        [first, rest @ ..] if rest.iter().all(|entry| entry.digest == first.digest) => Some((*first).clone()),
+        _ => None,
+    };
+    let all: Vec<&Descriptor> = entries.iter().collect();
+    if let Some(entry) = only(&meant).or_else(|| only(&all)) {
+        return Ok(entry);
+    }
+    if entries.is_empty() {
+        return Err(damaged("index.json names no image".to_owned()));
+    }
+    let there: Vec<&str> = entries.iter().flat_map(names).collect();
+    let there = there.join(", ");
+    Err(damaged(if meant.is_empty() {
+        format!("it has {} images, and none is {full} or just {tag}: {there}", entries.len())
+    } else {
+        format!("{} images are named {called}: {there}", meant.len())
+    }))
+}
+
+/// The entry that leads to the image with this id, and the manifest of that image alone; the one of the reference's name
+/// where several do.
+pub fn root_of(
+    documents: &Documents,
+    id: &str,
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+) -> Result<Option<(Descriptor, Descriptor)>, PushError> {
+    let mut entries = entries(index(documents, name)?, name)?;
+    entries.sort_by_key(|entry| !is_named(entry, image, tag));
+    for entry in entries {
+        if let Some(alone) = of_image(&entry, id, name, &by_digest(documents))? {
+            return Ok(Some((entry, alone)));
         }
     }
+    Ok(None)
+}
+
+fn entries(index: &[u8], name: &str) -> Result<Vec<Descriptor>, PushError> {
+    let node: Node = serde_json::from_slice(index).map_err(|cause| PushError::Archive {
+        name: name.to_owned(),
+        problem: format!("index.json: {cause}"),
+    })?;
+    Ok(node.manifests)
+}
+
+/// What an entry of `index.json` is called.
+enum Name<'a> {
+    /// By its repository and tag.
+    Whole(&'a str),
+    /// By its tag alone.
+    Tag(&'a str),
+}
+
+impl<'a> Name<'a> {
+    fn of(entry: &'a Descriptor) -> Option<Self> {
+        let annotation = |key: &str| entry.annotations.get(key).and_then(|value| value.as_str());
+        if let Some(whole) = annotation("io.containerd.image.name") {
+            return Some(Self::Whole(whole));
+        }
+        let stated = annotation("org.opencontainers.image.ref.name")?;
+        Some(if image_reference::is_tag(stated) { Self::Tag(stated) } else { Self::Whole(stated) })
+    }
+}
+
+fn names(entry: &Descriptor) -> Option<&str> {
+    Name::of(entry).map(|(Name::Whole(name) | Name::Tag(name))| name)
+}
+
+fn is_named(entry: &Descriptor, image: &ImageReference, tag: &str) -> bool {
+    matches!(Name::of(entry), Some(Name::Whole(name)) if is_name_of(name, image, tag))
+}
+
+/// Whether a name in an archive is that of a reference. Programs differ in how much of it they write: `app:v1`,
+/// `docker.io/library/app:v1`.
+pub(super) fn is_name_of(name: &str, image: &ImageReference, tag: &str) -> bool {
+    name.parse::<ImageReference>()
+        .is_ok_and(|named| named.same_repository(image) && named.tag().unwrap_or("latest") == tag)
 }
 
 /// Finds a manifest's bytes by its digest.
@@ -92,7 +162,7 @@ pub fn by_digest(documents: &Documents) -> impl Fn(&str) -> Result<Option<Bytes>
 }
 
 /// The manifest of the image with this id, among those that an entry leads to and that are there.
-pub fn of_image(
+fn of_image(
     entry: &Descriptor,
     id: &str,
     name: &str,

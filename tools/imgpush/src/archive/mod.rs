@@ -10,7 +10,7 @@ mod unpack;
 pub use arriving::Arriving;
 pub use entries::{Entry, documents_of, open};
 pub use folder::Folder;
-pub use graph::{Document, Graph, by_digest, graph, of_image, root};
+pub use graph::{Document, Graph, by_digest, graph, root, root_of};
 pub use saved::{Saved, saved};
 pub use unpack::{AT_ONCE, Expected, Unpacked, Work, short, unpack};
 

@@ -4,6 +4,7 @@ use image_reference::ImageReference;
 use serde::Deserialize;
 
 use super::Documents;
+use super::graph::is_name_of;
 use crate::digest;
 use crate::error::PushError;
 
@@ -55,14 +56,21 @@ pub fn saved(
         .ok_or_else(|| damaged("it has no manifest.json, so `docker save` did not write it".to_owned()))?;
     let items: Vec<Item> =
         serde_json::from_slice(list).map_err(|cause| damaged(format!("manifest.json: {cause}")))?;
-    let wanted = format!("{}:{tag}", image.repository());
     let tags = |item: &Item| item.repo_tags.clone().unwrap_or_default();
     let item = match items.as_slice() {
         [only] => only,
-        several => several.iter().find(|item| tags(item).contains(&wanted)).ok_or_else(|| {
-            let there: Vec<String> = several.iter().flat_map(tags).collect();
-            damaged(format!("it has {} images, and none is {wanted}: {}", several.len(), there.join(", ")))
-        })?,
+        several => {
+            let is_meant = |item: &&Item| tags(item).iter().any(|name| is_name_of(name, image, tag));
+            several.iter().find(is_meant).ok_or_else(|| {
+                let wanted = format!("{}:{tag}", image.repository());
+                let there: Vec<String> = several.iter().flat_map(tags).collect();
+                damaged(format!(
+                    "it has {} images, and none is {wanted}: {}",
+                    several.len(),
+                    there.join(", ")
+                ))
+            })?
+        }
     };
     let config = documents
         .get(&item.config)

@@ -56,16 +56,86 @@ pub(crate) fn saved(layers: &[Vec<u8>], note: &str) -> Vec<u8> {
     tar(&files)
 }
 
+/// How an archive of several images comes.
+#[derive(Clone, Copy)]
+pub(crate) struct Together {
+    /// With layers in gzip, as the containerd store has them.
+    pub(crate) is_compressed: bool,
+    /// With what names the images in front of the layers; engines write it behind them.
+    pub(crate) names_first: bool,
+}
+
+/// What `docker save one:v1 two:v1` writes from engine 25 on: an OCI layout and a manifest.json. Both images have the same
+/// short name in the layout where their tags are the same.
+pub(crate) fn saved_together(images: &[(&str, Vec<Vec<u8>>)], together: Together) -> Vec<u8> {
+    let (mut blobs, mut documents) = (Vec::new(), Vec::new());
+    let (mut list, mut entries) = (Vec::new(), Vec::new());
+    let path = |content: &[u8]| format!("blobs/sha256/{}", &digest::of(content)[7..]);
+    let descriptor = |media_type: &str, content: &[u8]| json!({"mediaType": media_type, "digest": digest::of(content), "size": content.len()});
+    for (name, layers) in images {
+        let config = config(layers, name);
+        let stored: Vec<Vec<u8>> = layers
+            .iter()
+            .map(|layer| if together.is_compressed { gzip(layer) } else { layer.clone() })
+            .collect();
+        let ending = if together.is_compressed { "+gzip" } else { "" };
+        let media_type = format!("application/vnd.oci.image.layer.v1.tar{ending}");
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": stored.iter().map(|layer| descriptor(&media_type, layer)).collect::<Vec<_>>(),
+        })
+        .to_string()
+        .into_bytes();
+        let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+        entry["annotations"] = json!({
+            "io.containerd.image.name": name,
+            "org.opencontainers.image.ref.name": name.rsplit_once(':').unwrap().1,
+        });
+        entries.push(entry);
+        list.push(json!({
+            "Config": path(&config), "RepoTags": [name],
+            "Layers": stored.iter().map(|layer| path(layer)).collect::<Vec<_>>(),
+        }));
+        documents.extend([config, manifest].map(|content| (path(&content), content)));
+        blobs.extend(stored.into_iter().map(|content| (path(&content), content)));
+    }
+    let index = json!({"schemaVersion": 2, "manifests": entries});
+    for (name, content) in [("index.json", index), ("manifest.json", json!(list))] {
+        documents.push((name.to_owned(), content.to_string().into_bytes()));
+    }
+    let files = if together.names_first { [documents, blobs] } else { [blobs, documents] };
+    tar(&files.concat())
+}
+
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, content).unwrap();
+    gzip.finish().unwrap()
+}
+
+/// What `docker save` writes from engine 25 on, with a blob in each layer's place and under its own digest, or under
+/// another blob's.
+pub(crate) fn saved_as(layers: &[Vec<u8>], blobs: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
+    let config = config(layers, "as");
+    let path = |content: &[u8]| format!("blobs/sha256/{}", &digest::of(content)[7..]);
+    let paths: Vec<String> = blobs.iter().map(|(named, _)| path(named)).collect();
+    let list = json!([{"Config": path(&config), "RepoTags": ["app:v1"], "Layers": paths}]);
+    let mut files: Vec<(String, Vec<u8>)> =
+        paths.into_iter().zip(blobs.iter().map(|(_, content)| content.clone())).collect();
+    files.push((path(&config), config));
+    files.push(("manifest.json".to_owned(), list.to_string().into_bytes()));
+    tar(&files)
+}
+
 /// What crane and jib write: layers in gzip, whose names say nothing. They should be those of the configuration.
 pub(crate) fn saved_compressed(configured: &[Vec<u8>], layers: &[Vec<u8>]) -> Vec<u8> {
     let config = config(configured, "compressed");
     let mut files = vec![("config.json".to_owned(), config)];
     let mut paths = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut gzip, layer).unwrap();
         paths.push(format!("{number}.tar.gz"));
-        files.push((paths[number].clone(), gzip.finish().unwrap()));
+        files.push((paths[number].clone(), gzip(layer)));
     }
     let list = json!([{"Config": "config.json", "RepoTags": ["app:v1"], "Layers": paths}]);
     files.push(("manifest.json".to_owned(), list.to_string().into_bytes()));

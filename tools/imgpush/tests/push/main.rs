@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that has no server can't go on")]
 
 mod archives;
+mod choice;
 mod engine;
 mod faults;
 mod images;
