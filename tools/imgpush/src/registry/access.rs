@@ -35,9 +35,15 @@ impl Repository {
         access.authorization = None;
     }
 
+    /// Whether this is the registry itself, by scheme, host and port. Only that may ask for its credentials: where a
+    /// storage service could, it would name the server that they go to.
+    pub(super) fn is_ours(&self, url: &Url) -> bool {
+        url.origin() == lock(&self.base).origin()
+    }
+
     /// What to send as `Authorization` there: nothing to another host, as after a redirect to a storage service.
     pub(super) async fn authorization(&self, url: &Url) -> Result<Option<Secret>, PushError> {
-        if url.origin() != lock(&self.base).origin() {
+        if !self.is_ours(url) {
             return Ok(None);
         }
         let (challenge, current) = {

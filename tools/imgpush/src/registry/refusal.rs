@@ -1,6 +1,6 @@
 //! What a registry's no stands for.
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 
 use super::{Repository, retry};
 use crate::error::PushError;
@@ -9,17 +9,27 @@ impl Repository {
     /// The error that an answer stands for.
     pub(super) async fn refused(&self, doing: &str, answer: Response) -> PushError {
         let status = answer.status();
+        let host = |url: &Url| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}{port}", url.host_str().unwrap_or_default())
+        };
+        let elsewhere = Some(answer.url()).filter(|url| !self.is_ours(url)).map(host);
         let said = self.body(answer).await.map(|body| words(&body)).unwrap_or_default();
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.unauthorized(&said),
-            status if retry::may_pass(status) => {
+        let refused = |message: String| PushError::Refused {
+            registry: self.registry.clone(),
+            repository: self.path.clone(),
+            message: message.trim_end().to_owned(),
+        };
+        match (status, elsewhere) {
+            // Our credentials were not sent there, so that others would not help.
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(host)) => {
+                refused(format!("{doing}: {host}, where it sent us, answers {status} {said}"))
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => self.unauthorized(&said),
+            (status, _) if retry::may_pass(status) => {
                 PushError::unreachable(&self.registry, format!("answers {status}"))
             }
-            status => PushError::Refused {
-                registry: self.registry.clone(),
-                repository: self.path.clone(),
-                message: format!("{doing}: {status} {said}").trim_end().to_owned(),
-            },
+            (status, _) => refused(format!("{doing}: {status} {said}")),
         }
     }
 
@@ -41,6 +51,7 @@ impl Repository {
         }
     }
 
+    /// The error for an answer that no registry should give.
     pub(super) fn protocol(&self, what: &str) -> PushError {
         PushError::Refused {
             registry: self.registry.clone(),

@@ -63,7 +63,9 @@ impl Repository {
             self.console.debug(format!("{} {}", ask.method, step::without_credentials(url.as_str())));
             let answer = tokio::time::timeout(self.reach.timeout, request.send()).await;
             let (reason, asked) = match answer {
-                Ok(Ok(answer)) if answer.status() == StatusCode::UNAUTHORIZED && logins < 2 => {
+                Ok(Ok(answer))
+                    if answer.status() == StatusCode::UNAUTHORIZED && logins < 2 && self.is_ours(&url) =>
+                {
                     logins += 1;
                     self.challenged(answer.headers())?;
                     continue;

@@ -293,7 +293,7 @@ impl Repository {
         };
         let headers = answer.headers();
         Ok(match answer.status() {
-            StatusCode::UNAUTHORIZED => Patched::Challenge(headers.clone()),
+            StatusCode::UNAUTHORIZED if self.is_ours(url) => Patched::Challenge(headers.clone()),
             status if is_redirect(status) => Patched::Elsewhere(self.location(url, headers)?),
             status if status.is_success() => {
                 let whole = received(headers).is_none_or(|received| received == *offset);

@@ -1,12 +1,13 @@
 //! Logging in.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hermetic::Ran;
 
 use crate::Desk;
 use crate::images::{layer, saved};
-use crate::server::{Kind, Login, Server, USER};
+use crate::server::{Answer, Kind, Login, Server, USER, listen};
 
 fn image(desk: &Desk, size: usize) {
     desk.write("a.tar", saved(&[layer("base", size), layer("app", 3000)], "one"));
@@ -154,6 +155,37 @@ fn helpers_are_asked_and_named_where_they_fail() {
     );
     server.state().login = Login::Nobody;
     push(&desk, &reference, &variables).ended(0);
+}
+
+#[test]
+fn another_host_may_not_ask_for_the_registrys_credentials() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let elsewhere = listen(move |request, _| {
+        heard.lock().unwrap().push((request.path.clone(), request.headers.get("authorization").cloned()));
+        if request.path == "/token" {
+            return Some(Answer::new(200).body(r#"{"token": "t"}"#));
+        }
+        let challenge = format!("Bearer realm=\"http://{}/token\",service=\"x\"", request.headers["host"]);
+        Some(Answer::new(401).header("WWW-Authenticate", challenge))
+    });
+    let location: &str = format!("Location: http://{elsewhere}/storage").leak();
+    for (method, path, status, size) in [
+        ("HEAD", "/blobs/", 307, 3000),
+        ("POST", "/blobs/uploads/", 202, 3000),
+        ("POST", "/blobs/uploads/", 202, LARGE),
+        ("PUT", "/manifests/", 307, 3000),
+    ] {
+        let (server, desk) = (Server::new(), Desk::new());
+        image(&desk, size);
+        server.state().login = Login::Token(Duration::from_mins(5));
+        server.fails(method, path, 99, Kind::Status(status, location));
+        let user = [("IMGPUSH_USERNAME", USER.0), ("IMGPUSH_PASSWORD", USER.1)];
+        let ran = push(&desk, &format!("{}/app:v1", server.host), &user).ended(2);
+        assert!(ran.stderr.contains(&elsewhere) && ran.stderr.contains("401"), "{}", ran.stderr);
+    }
+    let asked = asked.lock().unwrap();
+    assert!(!asked.is_empty() && asked.iter().all(|(path, header)| path == "/storage" && header.is_none()));
 }
 
 #[test]
