@@ -1,5 +1,6 @@
 //! An image, straight from where it is to the registry.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -10,8 +11,8 @@ use image_reference::ImageReference;
 use serde_json::json;
 
 use crate::archive::{
-    AT_ONCE, Arriving, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Work, blob_path, by_digest,
-    graph, open, root, root_of, saved, short, unpack,
+    AT_ONCE, Arriving, Documents, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Wanted, Work,
+    blob_path, by_digest, graph, open, root, root_of, saved, short, told_by_index, told_by_manifest, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
 use crate::error::PushError;
@@ -54,39 +55,44 @@ pub async fn from_engine(
     let name = format!("the engine's export of {reference}");
     let export = Arriving::new(engine.export(&reference, &work.progress));
     let entries = Entry::read(export, name.clone(), work.compression.blocks())?;
-    let unpacked = unpack(entries, &expected, work).await?;
+    let unpacked = unpack(entries, Wanted::All, &expected, work).await?;
     finish_saved(unpacked, image, tag, &name, work).await
 }
 
-/// Sends what an image in a `docker save` archive needs; `None` is stdin.
+/// Sends what an image in a `docker save` archive needs; no file is stdin. Of a file may be known what the image is, and the
+/// paths of what it needs.
 pub async fn from_docker_archive(
     file: Option<&PathBuf>,
-    known: Option<&Saved>,
+    known: Option<(&Saved, &HashSet<String>)>,
     image: &ImageReference,
     tag: &str,
     work: &Work,
 ) -> Result<Ready, PushError> {
-    let expected = known.map_or_else(Expected::default, |saved| Expected {
+    let expected = known.map_or_else(Expected::default, |(saved, _)| Expected {
         by_path: saved.layers.iter().cloned().zip(saved.diff_ids.iter().cloned()).collect(),
         otherwise: None,
     });
     let (input, name) = input(file)?;
-    let unpacked =
-        unpack(Entry::read(input, name.clone(), work.compression.blocks())?, &expected, work).await?;
+    let entries = Entry::read(input, name.clone(), work.compression.blocks())?;
+    let told = |documents: &Documents| told_by_manifest(documents, image, tag, &name);
+    let wanted = known.map_or(Wanted::Told(&told), |(_, paths)| Wanted::At(paths.clone()));
+    let unpacked = unpack(entries, wanted, &expected, work).await?;
     finish_saved(unpacked, image, tag, &name, work).await
 }
 
-/// Sends what an image in an archive of an OCI layout needs; `None` is stdin.
+/// Sends what an image in an archive of an OCI layout needs; no file is stdin. Of a file may be known what that is.
 pub async fn from_oci_archive(
     file: Option<&PathBuf>,
+    known: Option<&Graph>,
     image: &ImageReference,
     tag: &str,
     work: &Work,
 ) -> Result<Ready, PushError> {
     let (input, name) = input(file)?;
-    let unpacked =
-        unpack(Entry::read(input, name.clone(), work.compression.blocks())?, &Expected::default(), work)
-            .await?;
+    let entries = Entry::read(input, name.clone(), work.compression.blocks())?;
+    let told = |documents: &Documents| told_by_index(documents, image, tag, &name);
+    let wanted = known.map_or(Wanted::Told(&told), |graph| Wanted::At(graph.paths()));
+    let unpacked = unpack(entries, wanted, &Expected::default(), work).await?;
     let root = root(&unpacked.documents, image, tag, &name)?;
     let graph = graph(&root, &name, &by_digest(&unpacked.documents))?;
     finish_layout(&unpacked, graph, &name, work).await
@@ -152,7 +158,11 @@ async fn finish_saved(
         // Of an index whose platforms are not all here the image goes alone, as docker does it: an engine has pulled one
         // platform only.
         let document = by_digest(&unpacked.documents);
-        let graph = graph(&root, name, &document).or_else(|_| graph(&alone, name, &document))?;
+        let is_here = |graph: &Graph| graph.paths().iter().all(|path| unpacked.has(path));
+        let graph = match graph(&root, name, &document) {
+            Ok(whole) if is_here(&whole) => whole,
+            _ => graph(&alone, name, &document)?,
+        };
         return finish_layout(&unpacked, graph, name, work).await;
     }
     let config = Descriptor::new(MediaType::DOCKER_CONFIG, saved.config.len() as u64, saved.id.clone());

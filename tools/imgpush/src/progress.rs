@@ -40,6 +40,11 @@ impl Progress {
         self.bars.suspend(|| self.console.detail(message));
     }
 
+    /// Something to be mended at another time.
+    pub fn warn(&self, message: &str) {
+        self.bars.suspend(|| self.console.warn(message));
+    }
+
     /// Waits for something that tells nothing, and says so every few seconds.
     pub async fn while_waiting<T>(&self, what: &str, waited: impl Future<Output = T>) -> T {
         let begun = Instant::now();

@@ -206,14 +206,17 @@ impl Push<'_> {
                 (Source::Folder(folder), Local::Graph(graph)) => {
                     direct::from_folder(folder, graph.clone(), &work).await
                 }
-                (Source::DockerArchive(file), Local::Saved(saved)) => {
-                    direct::from_docker_archive(file.as_ref(), Some(saved), image, tag, &work).await
+                (Source::DockerArchive(file), Local::Saved(saved, paths)) => {
+                    direct::from_docker_archive(file.as_ref(), Some((saved, paths)), image, tag, &work).await
                 }
                 (Source::DockerArchive(file), _) => {
                     direct::from_docker_archive(file.as_ref(), None, image, tag, &work).await
                 }
+                (Source::OciArchive(file), Local::Graph(graph)) => {
+                    direct::from_oci_archive(file.as_ref(), Some(graph), image, tag, &work).await
+                }
                 (Source::OciArchive(file), _) => {
-                    direct::from_oci_archive(file.as_ref(), image, tag, &work).await
+                    direct::from_oci_archive(file.as_ref(), None, image, tag, &work).await
                 }
                 (Source::Engine(_) | Source::Folder(_), _) => return Err(PushError::NoReference),
             };

@@ -1,10 +1,13 @@
 //! Where an image comes from, and what can be known of it before its layers are read.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use image_reference::ImageReference;
 
-use crate::archive::{Folder, Graph, Saved, by_digest, documents_of, graph, root, saved};
+use crate::archive::{
+    Folder, Graph, Saved, by_digest, documents_of, graph, paths_of_saved, root, saved, with_targets,
+};
 use crate::engine::{Engine, LocalImage};
 use crate::error::PushError;
 use crate::registry::Manifest;
@@ -30,14 +33,15 @@ impl Source {
             }
             Self::Folder(folder) => Local::Graph(folder.graph(image, tag)?),
             Self::DockerArchive(Some(file)) => match documents_of(file)? {
-                Some(documents) => {
+                Some((documents, links)) => {
                     let name = file.display().to_string();
-                    Local::Saved(saved(&documents, image, tag, &name)?)
+                    let paths = paths_of_saved(&documents, image, tag, &name)?;
+                    Local::Saved(saved(&documents, image, tag, &name)?, with_targets(paths, &links))
                 }
                 None => Local::Unknown,
             },
             Self::OciArchive(Some(file)) => match documents_of(file)? {
-                Some(documents) => {
+                Some((documents, _)) => {
                     let name = file.display().to_string();
                     let root = root(&documents, image, tag, &name)?;
                     Local::Graph(graph(&root, &name, &by_digest(&documents))?)
@@ -55,8 +59,8 @@ pub enum Local {
     Engine(Box<LocalImage>),
     /// What a layout's index leads to.
     Graph(Graph),
-    /// What `docker save` wrote of it.
-    Saved(Saved),
+    /// What `docker save` wrote of it, and the paths of what it needs.
+    Saved(Saved, HashSet<String>),
     /// Nothing: it comes on stdin.
     Unknown,
 }
@@ -73,7 +77,7 @@ impl Local {
                     || there.digest == image.id
             }
             Self::Graph(graph) => graph.manifests.last().is_some_and(|(top, _)| top.digest == there.digest),
-            Self::Saved(saved) => config == Some(&saved.id),
+            Self::Saved(saved, _) => config == Some(&saved.id),
             Self::Unknown => false,
         }
     }

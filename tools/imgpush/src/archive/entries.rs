@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::unpack::is_json;
-use super::{Documents, GZIP, LARGEST_DOCUMENT};
+use super::{Documents, GZIP, LARGEST_DOCUMENT, Links};
 use crate::compress::{BLOCK, Blocks};
 use crate::digest::Hasher;
 use crate::error::PushError;
@@ -70,12 +70,7 @@ fn read_entries(
         seen = true;
         let kind = entry.header().entry_type();
         let path = normal(&entry.path()?);
-        let parent = Path::new(&path).parent().unwrap_or_else(|| Path::new(""));
-        let link = match entry.link_name()? {
-            Some(target) if kind.is_symlink() => Some(normal(&parent.join(target))),
-            Some(target) if kind.is_hard_link() => Some(normal(&target)),
-            _ => None,
-        };
+        let link = link(&entry, &path)?;
         if !kind.is_file() && link.is_none() {
             continue;
         }
@@ -141,8 +136,19 @@ fn normal(path: &Path) -> String {
     parts.join("/")
 }
 
-/// The documents of an archive file, without reading its layers; `None` where it is compressed as a whole.
-pub fn documents_of(file: &Path) -> Result<Option<Documents>, PushError> {
+/// Where an entry leads, for a link.
+fn link(entry: &tar::Entry<'_, impl Read>, path: &str) -> io::Result<Option<String>> {
+    let kind = entry.header().entry_type();
+    let parent = Path::new(path).parent().unwrap_or_else(|| Path::new(""));
+    Ok(match entry.link_name()? {
+        Some(target) if kind.is_symlink() => Some(normal(&parent.join(target))),
+        Some(target) if kind.is_hard_link() => Some(normal(&target)),
+        _ => None,
+    })
+}
+
+/// The documents and links of an archive file, without reading its layers; `None` where it is compressed as a whole.
+pub fn documents_of(file: &Path) -> Result<Option<(Documents, Links)>, PushError> {
     let failed = |cause: io::Error| PushError::Archive {
         name: file.display().to_string(),
         problem: cause.to_string(),
@@ -158,10 +164,14 @@ pub fn documents_of(file: &Path) -> Result<Option<Documents>, PushError> {
     }
     input.rewind().map_err(failed)?;
     let mut archive = tar::Archive::new(input);
-    let mut documents = Documents::new();
+    let (mut documents, mut links) = (Documents::new(), Links::new());
     for entry in archive.entries_with_seek().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
         let path = normal(&entry.path().map_err(failed)?);
+        if let Some(target) = link(&entry, &path).map_err(failed)? {
+            links.insert(path, target);
+            continue;
+        }
         if !entry.header().entry_type().is_file() || entry.size() > LARGEST_DOCUMENT {
             continue;
         }
@@ -172,5 +182,5 @@ pub fn documents_of(file: &Path) -> Result<Option<Documents>, PushError> {
             documents.insert(path, content.into());
         }
     }
-    Ok(Some(documents))
+    Ok(Some((documents, links)))
 }

@@ -1,5 +1,7 @@
 //! What an OCI layout's index leads to: manifests, and the blobs that they name.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use image_reference::ImageReference;
 use serde::{Deserialize, Deserializer};
@@ -16,6 +18,13 @@ pub struct Graph {
     pub manifests: Vec<(Descriptor, Bytes)>,
     /// The configurations and layers.
     pub blobs: Vec<Descriptor>,
+}
+
+impl Graph {
+    /// Where a layout keeps its blobs.
+    pub fn paths(&self) -> HashSet<String> {
+        self.blobs.iter().map(|blob| blob_path(&blob.digest)).collect()
+    }
 }
 
 /// An index or a manifest, whichever it is.

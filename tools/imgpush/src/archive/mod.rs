@@ -6,13 +6,15 @@ mod folder;
 mod graph;
 mod saved;
 mod unpack;
+mod wanted;
 
 pub use arriving::Arriving;
 pub use entries::{Entry, documents_of, open};
 pub use folder::Folder;
 pub use graph::{Document, Graph, by_digest, graph, root, root_of};
-pub use saved::{Saved, saved};
+pub use saved::{Saved, paths_of_saved, saved};
 pub use unpack::{AT_ONCE, Expected, Unpacked, Work, short, unpack};
+pub use wanted::{Wanted, told_by_index, told_by_manifest, with_targets};
 
 use std::collections::HashMap;
 
@@ -20,6 +22,9 @@ use bytes::Bytes;
 
 /// The JSON documents of an archive, by their path in it.
 pub type Documents = HashMap<String, Bytes>;
+
+/// The links of an archive: what is at a path is at another one.
+pub type Links = HashMap<String, String>;
 
 /// No document of an image is larger; what is larger is a layer.
 pub const LARGEST_DOCUMENT: u64 = 4 << 20;

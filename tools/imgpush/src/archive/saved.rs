@@ -1,10 +1,12 @@
 //! What `docker save` says of the images in its archive: `manifest.json`.
 
+use std::collections::HashSet;
+
 use image_reference::ImageReference;
 use serde::Deserialize;
 
-use super::Documents;
 use super::graph::is_name_of;
+use super::{Documents, by_digest, graph, root_of};
 use crate::digest;
 use crate::error::PushError;
 
@@ -21,7 +23,7 @@ pub struct Saved {
     pub layers: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
     config: String,
@@ -51,6 +53,42 @@ pub fn saved(
     name: &str,
 ) -> Result<Saved, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
+    let item = item(documents, image, tag, name)?;
+    let config = documents
+        .get(&item.config)
+        .ok_or_else(|| damaged(format!("there is no configuration {}", item.config)))?
+        .clone();
+    let parsed: Config =
+        serde_json::from_slice(&config).map_err(|cause| damaged(format!("{}: {cause}", item.config)))?;
+    let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
+    let layers = item.layers.unwrap_or_default();
+    if diff_ids.len() != layers.len() {
+        return Err(damaged(format!("{} layers, but {} diff ids", layers.len(), diff_ids.len())));
+    }
+    Ok(Saved { id: digest::of(&config), config, diff_ids, layers })
+}
+
+/// The paths of all that it needs. The containerd store writes the image's layout besides, which may have more platforms.
+pub fn paths_of_saved(
+    documents: &Documents,
+    image: &ImageReference,
+    tag: &str,
+    name: &str,
+) -> Result<HashSet<String>, PushError> {
+    let item = item(documents, image, tag, name)?;
+    let mut paths: HashSet<String> = item.layers.into_iter().flatten().collect();
+    if documents.contains_key("index.json")
+        && let Some(config) = documents.get(&item.config)
+        && let Some((root, _)) = root_of(documents, &digest::of(config), image, tag, name)?
+        && let Ok(graph) = graph(&root, name, &by_digest(documents))
+    {
+        paths.extend(graph.paths());
+    }
+    Ok(paths)
+}
+
+fn item(documents: &Documents, image: &ImageReference, tag: &str, name: &str) -> Result<Item, PushError> {
+    let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
     let list = documents
         .get("manifest.json")
         .ok_or_else(|| damaged("it has no manifest.json, so `docker save` did not write it".to_owned()))?;
@@ -72,16 +110,5 @@ pub fn saved(
             })?
         }
     };
-    let config = documents
-        .get(&item.config)
-        .ok_or_else(|| damaged(format!("there is no configuration {}", item.config)))?
-        .clone();
-    let parsed: Config =
-        serde_json::from_slice(&config).map_err(|cause| damaged(format!("{}: {cause}", item.config)))?;
-    let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
-    let layers = item.layers.clone().unwrap_or_default();
-    if diff_ids.len() != layers.len() {
-        return Err(damaged(format!("{} layers, but {} diff ids", layers.len(), diff_ids.len())));
-    }
-    Ok(Saved { id: digest::of(&config), config, diff_ids, layers })
+    Ok(item.clone())
 }

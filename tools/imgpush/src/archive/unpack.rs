@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::entries::{Entries, Entry};
-use super::{Arriving, Documents, GZIP, LARGEST_DOCUMENT, blob_digest};
+use super::wanted::{Choice, Wanted};
+use super::{Arriving, Documents, GZIP, LARGEST_DOCUMENT, Links, blob_digest};
 use crate::compress::Compression;
 use crate::digest::Hasher;
 use crate::error::PushError;
@@ -67,16 +68,29 @@ pub struct Unpacked {
     pub sent: u64,
 }
 
+impl Unpacked {
+    /// Whether what is at this path has come.
+    pub fn has(&self, path: &str) -> bool {
+        self.layers.contains_key(path) || self.documents.contains_key(path)
+    }
+}
+
 impl Expected {
     fn diff_id(&self, path: &str) -> Option<&String> {
         self.by_path.get(path).or_else(|| self.otherwise.as_ref().filter(|_| path.ends_with("/layer.tar")))
     }
 }
 
-/// Reads an archive to its end, and sends its layers on the way.
-pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> Result<Unpacked, PushError> {
+/// Reads an archive to its end, and sends the layers that are wanted on the way.
+pub async fn unpack(
+    mut entries: Entries,
+    wanted: Wanted<'_>,
+    expected: &Expected,
+    work: &Work,
+) -> Result<Unpacked, PushError> {
     let mut unpacked = Unpacked::default();
-    let mut links = Vec::new();
+    let mut links = Links::new();
+    let mut choice = Choice::from(wanted);
     let mut tasks: JoinSet<Result<(String, Layer, u64), PushError>> = JoinSet::new();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
@@ -91,7 +105,7 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
         let Some(entry) = entry else { break };
         let mut entry = entry?;
         if let Some(target) = entry.link.take() {
-            links.push((entry.path, target));
+            links.insert(entry.path, target);
             continue;
         }
         let first = match entry.blocks.recv().await {
@@ -112,7 +126,7 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
         }
         let is_layer = entry.path.starts_with("blobs/")
             || [".tar", ".tar.gz", ".tgz"].iter().any(|ending| entry.path.ends_with(ending));
-        if !is_layer {
+        if !is_layer || !choice.has(&entry.path, &unpacked.documents)? {
             continue;
         }
         let place = Arc::clone(&places).acquire_owned().await;
@@ -127,6 +141,13 @@ pub async fn unpack(mut entries: Entries, expected: &Expected, work: &Work) -> R
     }
     while let Some(done) = tasks.join_next().await {
         keep(done, &mut unpacked)?;
+    }
+    if choice.is_exceeded(unpacked.layers.keys(), &links, &unpacked.documents) {
+        work.progress.warn(&format!(
+            "layers of other images went to {} too, as the stream names its images behind them; from a file only the \
+             image's own are sent",
+            work.repository.path()
+        ));
     }
     for (path, target) in links {
         if let Some(layer) = unpacked.layers.get(&target).cloned() {

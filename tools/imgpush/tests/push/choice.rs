@@ -115,3 +115,32 @@ fn names_are_compared_as_references() {
         }
     }
 }
+
+#[test]
+fn only_what_the_image_needs_is_sent() {
+    for together in WAYS {
+        let desk = Desk::new();
+        for from in [
+            "docker-archive:both.tar",
+            "docker-archive:-",
+            "oci-archive:both.tar",
+            "oci-archive:-",
+            "oci:both",
+        ] {
+            let server = Server::new();
+            let name = |image: &str| format!("{}/{image}:v1", server.host);
+            let (one, two) = (name("one"), name("two"));
+            let both = saved_together(&[(&one, layers("one")), (&two, layers("two"))], together);
+            let _ = std::fs::remove_dir_all(desk.path("both"));
+            unpacked(&both, &desk.path("both"));
+            desk.write("both.tar", both);
+            let ran = push(&desk, from, &two).ended(0);
+            let blobs = server.state().blobs.len();
+            // A stream that names its images at its end has gone by then.
+            let is_told_late = from.ends_with(":-") && !together.names_first;
+            assert_eq!(blobs, if is_told_late { 4 } else { 3 }, "{from}");
+            assert_eq!(ran.stderr.contains("layers of other images"), is_told_late, "{from}: {}", ran.stderr);
+            assert!(digest::is_digest(ran.digest()));
+        }
+    }
+}
