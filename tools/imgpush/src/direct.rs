@@ -116,7 +116,7 @@ async fn blob_from_folder(folder: &Folder, blob: &Descriptor, work: &Work) -> Re
             bar.add(piece.len() as u64);
         }
     });
-    let uploaded = work.repository.upload(Box::pin(pieces)).await?;
+    let uploaded = work.repository.upload(Box::pin(pieces), Some(&blob.digest)).await?;
     if uploaded.digest == blob.digest {
         return Ok(uploaded.sent);
     }
@@ -137,21 +137,16 @@ async fn finish_saved(
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
     let saved = saved(&unpacked.documents, image, tag, name)?;
     let mut layers = Vec::with_capacity(saved.layers.len());
-    let mut compressed_already = true;
     for (path, diff_id) in saved.layers.iter().zip(&saved.diff_ids) {
         let layer = unpacked.layers.get(path).ok_or_else(|| damaged(format!("there is no {path}")))?;
-        match &layer.diff_id {
-            Some(found) if found != diff_id => {
-                return Err(PushError::Mismatch { name: name.to_owned(), path: path.clone() });
-            }
-            Some(_) => compressed_already = false,
-            None => {}
+        if layer.diff_id.as_ref().is_some_and(|found| found != diff_id) {
+            return Err(PushError::Mismatch { name: name.to_owned(), path: path.clone() });
         }
-        layers.push(layer.descriptor.clone());
+        layers.push(layer);
     }
     // The containerd store keeps the manifest that it was given, with the digest that people know. It is the one of the
     // image that manifest.json has chosen.
-    if compressed_already
+    if layers.iter().all(|layer| layer.is_as_named)
         && unpacked.documents.contains_key("index.json")
         && let Some((root, alone)) = root_of(&unpacked.documents, &saved.id, image, tag, name)?
     {
@@ -165,18 +160,29 @@ async fn finish_saved(
         };
         return finish_layout(&unpacked, graph, name, work).await;
     }
-    let config = Descriptor::new(MediaType::DOCKER_CONFIG, saved.config.len() as u64, saved.id.clone());
+    let mut layers: Vec<Descriptor> = layers.into_iter().map(|layer| layer.descriptor.clone()).collect();
+    let is_oci = layers.iter().any(|layer| layer.media_type == MediaType::OCI_ZSTD_LAYER);
+    let (media_type, config_type) = if is_oci {
+        // A docker manifest with a layer of a type that docker has not is refused by other engines.
+        for layer in layers.iter_mut().filter(|layer| layer.media_type == MediaType::DOCKER_LAYER) {
+            MediaType::OCI_LAYER.clone_into(&mut layer.media_type);
+        }
+        (MediaType::OCI_MANIFEST, MediaType::OCI_CONFIG)
+    } else {
+        (MediaType::DOCKER_MANIFEST, MediaType::DOCKER_CONFIG)
+    };
+    let config = Descriptor::new(config_type, saved.config.len() as u64, saved.id.clone());
     let config_sent = if work.repository.put_blob(saved.config.clone()).await? { config.size } else { 0 };
     let manifest = json!({
         "schemaVersion": 2,
-        "mediaType": MediaType::DOCKER_MANIFEST,
+        "mediaType": media_type,
         "config": config,
         "layers": layers,
     });
     let body = Bytes::from(manifest.to_string());
     Ok(Ready {
         digest: crate::digest::of(&body),
-        media_type: MediaType::DOCKER_MANIFEST.to_owned(),
+        media_type: media_type.to_owned(),
         body,
         id: Some(saved.id),
         sent: unpacked.sent + config_sent,

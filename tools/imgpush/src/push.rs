@@ -193,6 +193,7 @@ impl Push<'_> {
             repository: Arc::clone(self.repository),
             known: Arc::new(known),
             compress: !matches!(self.source, Source::OciArchive(_) | Source::Folder(_)),
+            checks: matches!(self.source, Source::DockerArchive(_)),
             compression: Arc::new(Compression::new(self.options.level, self.options.threads)),
             progress: Progress::new(self.console.clone()),
         };

@@ -19,7 +19,10 @@ use crate::digest::Hasher;
 use crate::error::PushError;
 use crate::layers::Known;
 use crate::progress::Progress;
-use crate::registry::{Descriptor, MediaType, Pieces, Repository};
+use crate::registry::{Descriptor, MediaType, Pieces, Repository, Uploaded};
+
+/// How zstd begins (RFC 8878, 3.1.1).
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Layers on their way at once: one that is read, and one that ends meanwhile.
 pub const AT_ONCE: usize = 2;
@@ -42,6 +45,9 @@ pub struct Work {
     pub known: Arc<Known>,
     /// Whether layers that are not compressed are to be, and what layers unpack to is what counts.
     pub compress: bool,
+    /// Whether layers under their own digest are unpacked to see that they are the configuration's. An engine has seen to
+    /// that.
+    pub checks: bool,
     /// How.
     pub compression: Arc<Compression>,
     /// Who tells how far it is.
@@ -53,8 +59,10 @@ pub struct Work {
 pub struct Layer {
     /// What the manifest says of it.
     pub descriptor: Descriptor,
-    /// The digest of what it unpacks to, unless its name in the archive says what it is.
+    /// The digest of what it unpacks to, if it was unpacked.
     pub diff_id: Option<String>,
+    /// Whether the registry has it under the digest that is its name in the archive.
+    pub is_as_named: bool,
 }
 
 /// What an archive held.
@@ -116,7 +124,8 @@ pub async fn unpack(
             unpacked.documents.insert(entry.path, first);
             continue;
         }
-        if entry.size <= LARGEST_DOCUMENT && is_json(&first) {
+        let is_document = is_json(&first) && !expected.by_path.contains_key(&entry.path);
+        if is_document && entry.size <= LARGEST_DOCUMENT {
             let mut content = BytesMut::from(first);
             while let Some(block) = entry.blocks.recv().await {
                 content.extend_from_slice(&block?);
@@ -135,7 +144,7 @@ pub async fn unpack(
         tasks.spawn(async move {
             let _place = place;
             let path = entry.path.clone();
-            let (layer, sent) = send(entry, first, diff_id, &work).await?;
+            let (layer, sent) = send(entry, first, is_document, diff_id, &work).await?;
             Ok((path, layer, sent))
         });
     }
@@ -185,43 +194,43 @@ fn keep(done: Sent, unpacked: &mut Unpacked) -> Result<(), PushError> {
 async fn send(
     entry: Entry,
     first: Bytes,
+    is_document: bool,
     expected: Option<String>,
     work: &Work,
 ) -> Result<(Layer, u64), PushError> {
     let named = blob_digest(&entry.path);
-    let first_is_gzip = first.starts_with(&GZIP);
-    let is_compressed = first_is_gzip || first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let media_type = if first.starts_with(&[0x28, 0xb5]) {
-        "application/vnd.oci.image.layer.v1.tar+zstd"
-    } else {
-        MediaType::DOCKER_LAYER
-    };
-    // What is neither compressed nor a tar archive is no layer to be compressed, but a large document for example.
-    let as_it_is = is_compressed || !work.compress || (named.is_some() && !is_tar(&first));
+    let is_gzip = first.starts_with(&GZIP);
+    let is_zstd = first.starts_with(&ZSTD);
+    let media_type = if is_zstd { MediaType::OCI_ZSTD_LAYER } else { MediaType::DOCKER_LAYER };
+    // What is neither compressed nor a document is a tar archive, whatever it begins with: one without files is all zeros.
+    let as_it_is = is_gzip || is_zstd || !work.compress || (named.is_some() && is_document);
     let label = expected.as_ref().or(named.as_ref()).unwrap_or(&entry.path).clone();
     let short = short(&label);
-    if let Some(digest) = named.as_ref().filter(|_| as_it_is) {
-        if work.known.has(digest, &work.repository).await? {
-            work.progress.note(&format!("{short}: already there"));
-            let descriptor = Descriptor::new(media_type, entry.size, digest.clone());
-            return Ok((Layer { descriptor, diff_id: None }, 0));
-        }
+    // A layer in zstd is not unpacked, for want of a decoder: of one under its digest that much is checked, and any other
+    // is believed to be the configuration's.
+    let check = is_gzip && (named.is_none() || (work.compress && work.checks));
+    let kept = named.clone().filter(|_| as_it_is);
+    let mut is_there = false;
+    if let Some(digest) = &kept {
+        is_there = work.known.has(digest, &work.repository).await?;
     } else if let Some(diff_id) = &expected
         && let Some(descriptor) = work.known.find(diff_id, &work.repository).await?
     {
         work.progress.note(&format!("{short}: already there"));
-        return Ok((Layer { descriptor, diff_id: Some(diff_id.clone()) }, 0));
+        return Ok((Layer { descriptor, diff_id: Some(diff_id.clone()), is_as_named: false }, 0));
+    }
+    if is_there {
+        work.progress.note(&format!("{short}: already there"));
+    }
+    if let Some(digest) = kept.clone().filter(|_| is_there && !check) {
+        let descriptor = Descriptor::new(media_type, entry.size, digest);
+        return Ok((Layer { descriptor, diff_id: None, is_as_named: true }, 0));
     }
     let bar = work.progress.layer(&short, entry.size);
     let rest = entry.blocks;
     let blocks = stream::once(async move { Ok(first) })
         .chain(stream::unfold(rest, |mut rest| async move { rest.recv().await.map(|block| (block, rest)) }));
-    let (to_unpack, digest) = if first_is_gzip && named.is_none() {
-        let (sender, digest) = unpacked_digest();
-        (Some(sender), Some(digest))
-    } else {
-        (None, None)
-    };
+    let (to_unpack, unpacked) = check.then(unpacked_digest).unzip();
     let counted = blocks.then(move |block| {
         if let Ok(block) = &block {
             bar.add(block.len() as u64);
@@ -235,9 +244,18 @@ async fn send(
             block
         }
     });
-    let pieces: Pieces<'_> =
+    let mut pieces: Pieces<'_> =
         if as_it_is { Box::pin(counted) } else { Box::pin(Arc::clone(&work.compression).gzip(counted)) };
-    let uploaded = work.repository.upload(pieces).await?;
+    let uploaded = match kept.clone().filter(|_| is_there) {
+        Some(digest) => {
+            while let Some(piece) = pieces.next().await {
+                piece?;
+            }
+            drop(pieces);
+            Uploaded { digest, size: entry.size, sent: 0 }
+        }
+        None => work.repository.upload(pieces, kept.as_deref()).await?,
+    };
     let content = entry.digest.await.map_err(|_| PushError::Archive {
         name: entry.path.clone(),
         problem: "it ends before its size".to_owned(),
@@ -246,15 +264,15 @@ async fn send(
         let problem = format!("its content has the digest {content}, not {stated}");
         return Err(PushError::Archive { name: entry.path, problem });
     }
-    let diff_id = match digest {
+    let diff_id = match unpacked {
         Some(digest) => Some(digest.await.map_err(io::Error::other).flatten().map_err(|cause| {
             let problem = format!("it can't be unpacked: {cause}");
             PushError::Archive { name: entry.path.clone(), problem }
         })?),
-        None => (!is_compressed).then_some(content),
+        None => (!is_gzip && !is_zstd).then_some(content),
     };
     let descriptor = Descriptor::new(media_type, uploaded.size, uploaded.digest);
-    Ok((Layer { descriptor, diff_id }, uploaded.sent))
+    Ok((Layer { descriptor, diff_id, is_as_named: kept.is_some() }, uploaded.sent))
 }
 
 /// Unpacks what is sent there, and tells the digest of that.

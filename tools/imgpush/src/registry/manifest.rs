@@ -24,6 +24,12 @@ impl MediaType {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// Docker's compressed layer.
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// OCI's image configuration.
+    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// OCI's layer in gzip.
+    pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// OCI's layer in zstd; docker's own manifests have no such type.
+    pub const OCI_ZSTD_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
     /// Whether a type is that of several images.
     pub fn is_index(media_type: &str) -> bool {

@@ -117,8 +117,9 @@ impl Repository {
         self.least_chunk.store(least.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Sends a blob as it is made.
-    pub async fn upload(&self, pieces: Pieces<'static>) -> Result<Uploaded, PushError> {
+    /// Sends a blob as it is made. One that turns out not to have the digest that is stated of it is not kept there; what
+    /// comes back has the digest that it has.
+    pub async fn upload(&self, pieces: Pieces<'static>, stated: Option<&str>) -> Result<Uploaded, PushError> {
         let mut made = Made {
             pieces,
             hasher: Hasher::new(),
@@ -139,13 +140,16 @@ impl Repository {
             });
             let content = Bytes::from(content);
             let digest = digest::of(&content);
+            if is_another(&digest, stated) {
+                return Ok(Uploaded { digest, size: made.size, sent: 0 });
+            }
             let sent = if self.put_blob(content).await? { made.size } else { 0 };
             return Ok(Uploaded { digest, size: made.size, sent });
         }
-        self.upload_large(made).await
+        self.upload_large(made, stated).await
     }
 
-    async fn upload_large(&self, mut made: Made) -> Result<Uploaded, PushError> {
+    async fn upload_large(&self, mut made: Made, stated: Option<&str>) -> Result<Uploaded, PushError> {
         let (mut tries, mut offset, mut sent) = (0, 0, 0);
         let mut url = self.begin_anew().await?;
         while !(made.ended && offset == made.size) {
@@ -187,6 +191,11 @@ impl Repository {
             }
         }
         let digest = std::mem::take(&mut made.hasher).finish();
+        if is_another(&digest, stated) {
+            // Not every registry lets an upload be ended; without its end it is no blob in any.
+            let _ = self.request(Ask::new(Method::DELETE, url)).await;
+            return Ok(Uploaded { digest, size: made.size, sent });
+        }
         let mut end = url.clone();
         end.query_pairs_mut().append_pair("digest", &digest);
         let answer = self.request(Ask::new(Method::PUT, end)).await?;
@@ -311,6 +320,10 @@ impl Repository {
             _ => Patched::Refused(answer),
         })
     }
+}
+
+fn is_another(digest: &str, stated: Option<&str>) -> bool {
+    stated.is_some_and(|stated| stated != digest)
 }
 
 /// How many bytes an upload has, from the last one's place in `Range: 0-N`.

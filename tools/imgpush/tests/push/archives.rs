@@ -6,7 +6,9 @@ use hermetic::Ran;
 use imgpush::digest;
 use serde_json::json;
 
-use crate::images::{archive, layer, layout, saved, saved_classically, saved_compressed, tar};
+use crate::images::{
+    archive, gzip, layer, layout, saved, saved_as, saved_classically, saved_compressed, tar,
+};
 use crate::server::{Kind, Server};
 use crate::{Desk, Printed as _};
 
@@ -199,6 +201,77 @@ fn layers_that_come_compressed_are_checked_by_what_they_unpack_to() {
     push("good").ended(0);
     let stored = server.manifest("app", "good").unwrap();
     assert_eq!(stored["layers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_blob_under_its_digest_is_checked_by_what_it_unpacks_to_and_by_its_name() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let (base, evil) = (layer("base", 3000), layer("evil", 3000));
+    let zstd = |content: &[u8]| [&[0x28, 0xb5, 0x2f, 0xfd], content].concat();
+    for (name, blob, words) in [
+        ("gzip", (gzip(&evil), gzip(&evil)), "is not the layer that the configuration names"),
+        ("named", (gzip(&base), gzip(&evil)), "its content has the digest"),
+        ("zstd", (zstd(&base), zstd(&evil)), "its content has the digest"),
+        ("cut", (gzip(&base)[..900].to_vec(), gzip(&base)[..900].to_vec()), "can't be unpacked"),
+    ] {
+        let file = format!("{name}.tar");
+        desk.write(&file, saved_as(std::slice::from_ref(&base), &[(&blob.0, blob.1.clone())]));
+        let reference = format!("{}/app:{name}", server.host);
+        for from in [format!("docker-archive:{file}"), "docker-archive:-".to_owned()] {
+            let mut command = desk.command(&["--from", &from, &reference]);
+            let stdin = std::fs::read(desk.path(&file)).unwrap();
+            let ran = Ran::from(command.write_stdin(stdin).output().unwrap()).ended(2);
+            assert!(ran.stderr.contains(words), "{name}: {}", ran.stderr);
+        }
+        assert_eq!(server.manifest("app", name), None);
+        if name == "zstd" {
+            assert!(!server.state().blobs.contains_key(&digest::of(&blob.1)));
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_a_tar_archive_whatever_it_begins_with() {
+    let (server, desk) = (Server::new(), Desk::new());
+    // One of 1979 has no magic, and one without files has nothing at all.
+    let mut old = layer("{base", 3000);
+    old[257..265].fill(0);
+    let layers = [vec![0; 1024], old];
+    desk.write("a.tar", saved(&layers, "one"));
+    for (tag, from) in [("v1", "docker-archive:a.tar"), ("v2", "docker-archive:-")] {
+        // What begins like a document is told from one by manifest.json alone, which comes last.
+        let layers = if tag == "v1" { &layers[..] } else { &layers[..1] };
+        let image = saved(layers, "one");
+        let reference = format!("{}/app:{tag}", server.host);
+        let mut command = desk.command(&["--from", from, &reference]);
+        Ran::from(command.write_stdin(image).output().unwrap()).ended(0);
+        let manifest = server.manifest("app", tag).unwrap();
+        for (content, descriptor) in layers.iter().zip(manifest["layers"].as_array().unwrap()) {
+            let state = server.state();
+            let mut unpacked = Vec::new();
+            let blob = state.blobs[descriptor["digest"].as_str().unwrap()].as_slice();
+            flate2::read::MultiGzDecoder::new(blob).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == *content);
+        }
+    }
+}
+
+#[test]
+fn a_layer_in_zstd_makes_an_oci_image() {
+    let (server, desk) = (Server::new(), Desk::new());
+    let layers = [layer("base", 3000), layer("app", 10)];
+    let zstd = [&[0x28, 0xb5, 0x2f, 0xfd], b"anything".as_slice()].concat();
+    desk.write("a.tar", saved_as(&layers, &[(&layers[0], layers[0].clone()), (&zstd, zstd.clone())]));
+    desk.run(&["--from", "docker-archive:a.tar", &format!("{}/app:v1", server.host)]).ended(0);
+    let manifest = server.manifest("app", "v1").unwrap();
+    assert_eq!(manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(manifest["config"]["mediaType"], "application/vnd.oci.image.config.v1+json");
+    let types: Vec<_> =
+        manifest["layers"].as_array().unwrap().iter().map(|layer| layer["mediaType"].clone()).collect();
+    assert_eq!(
+        types,
+        ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd"]
+    );
 }
 
 #[test]
