@@ -2,6 +2,8 @@
 
 use step::{Failure, FailureKind};
 
+use crate::words::shown;
+
 /// What can go wrong between the engine and the registry.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
@@ -239,7 +241,7 @@ impl PushError {
 impl From<PushError> for Failure {
     fn from(error: PushError) -> Self {
         let (kind, hint) = (error.kind(), error.hint());
-        let failure = Self::new(kind, error);
+        let failure = Self::message(kind, shown(&error.to_string()));
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

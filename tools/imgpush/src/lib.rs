@@ -20,3 +20,4 @@ pub mod push;
 pub mod registry;
 pub mod source;
 pub mod way;
+pub mod words;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use step::Console;
 
+use crate::words::shown;
+
 /// Between two lines about a layer.
 const PACE: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,7 @@ impl Progress {
 
     /// A fact about a layer.
     pub fn note(&self, message: &str) {
-        self.bars.suspend(|| self.console.detail(message));
+        self.bars.suspend(|| self.console.detail(shown(message)));
     }
 
     /// Something to be mended at another time.
@@ -61,13 +63,13 @@ impl Progress {
     /// A layer of `size` bytes begins.
     pub fn layer(&self, name: &str, size: u64) -> Layer {
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}");
-        let bar = self.bars.add(ProgressBar::new(size).with_prefix(name.to_owned()));
+        let bar = self.bars.add(ProgressBar::new(size).with_prefix(shown(name)));
         if let Ok(style) = style {
             bar.set_style(style);
         }
         Layer {
             console: self.console.clone(),
-            name: name.to_owned(),
+            name: shown(name),
             size,
             bar,
             done: AtomicU64::new(0),

@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::registry::{Manifest, Repository, TRIES, pause};
 use crate::source::{Local, Source};
 use crate::way::Way;
+use crate::words::shown;
 
 /// How to push.
 #[derive(Debug, Clone)]
@@ -227,7 +228,7 @@ impl Push<'_> {
                 Err(PushError::Interrupted(reason) | PushError::NoEngine(reason))
                     if tries < TRIES && !from_stdin =>
                 {
-                    self.console.detail(format!("{reason}; reading it again"));
+                    self.console.detail(format!("{}; reading it again", shown(&reason)));
                     tokio::time::sleep(pause(tries, None)).await;
                 }
                 // What was skipped as known was another layer: everything is looked at then.

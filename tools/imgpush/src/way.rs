@@ -4,6 +4,7 @@ use crate::engine::{Engine, EnginePush, LocalImage, Sending, is_unauthorized};
 use crate::error::PushError;
 use crate::push::Push;
 use crate::registry::{TRIES, pause};
+use crate::words::shown;
 
 /// Who sends an engine's image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -59,7 +60,7 @@ impl Push<'_> {
                         PushError::Engine { message, transient: true, .. } | PushError::NoEngine(message),
                     ) if tries + 1 < TRIES => {
                         tries += 1;
-                        self.console.detail(format!("the engine failed ({message}); trying again"));
+                        self.console.detail(format!("the engine failed ({}); trying again", shown(&message)));
                         tokio::time::sleep(pause(tries, None)).await;
                         continue;
                     }
@@ -68,7 +69,7 @@ impl Push<'_> {
                     }
                     Err(error) => return Err(error),
                 };
-            self.console.note(format!("sending directly, not through the engine: {reason}"));
+            self.console.note(format!("sending directly, not through the engine: {}", shown(&reason)));
             return Ok(None);
         }
     }

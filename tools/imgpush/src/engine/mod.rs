@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::error::PushError;
 use crate::progress::{Layer, Progress};
 use crate::registry::{TRIES, pause};
+use crate::words::shown;
 
 pub use description::Description;
 pub use endpoint::Settings;
@@ -96,7 +97,7 @@ impl Engine {
             if tries == TRIES || error.is_about_certificates() || error.is_about_permission() {
                 return Err(error);
             }
-            console.detail(format!("{error}; trying again"));
+            console.detail(format!("{}; trying again", shown(&error.to_string())));
             tokio::time::sleep(pause(tries, None)).await;
         }
     }
@@ -178,7 +179,7 @@ impl Engine {
                 return Err(engine_error(&reference, &error));
             }
             let Some(status) = line.status else { continue };
-            console.debug(&status);
+            console.debug(shown(&status));
             if let Some(told) = digest_line(&status, tag) {
                 digest = Some(told);
             }

@@ -8,6 +8,7 @@ use super::login::{Authorization, Challenge, TokenAnswer};
 use super::request::chain;
 use super::{Repository, TRIES, lock, retry};
 use crate::error::PushError;
+use crate::words::shown;
 
 /// What the registry wants of us, and what we have for it.
 #[derive(Default)]
@@ -87,7 +88,7 @@ impl Repository {
         scopes.extend(lock(&self.access).sources.iter().map(|path| format!("repository:{path}:pull")));
         let mut tries = 0;
         loop {
-            let from = step::without_credentials(realm.as_str());
+            let from = shown(realm.as_str());
             self.console.debug(format!("a token for {} from {from}", scopes.join(" ")));
             let request = match &self.credentials {
                 Some(credentials) if credentials.is_identity_token => {
@@ -141,7 +142,7 @@ impl Repository {
                     return Err(self.unauthorized(&said));
                 }
                 Ok(Err(error)) => {
-                    let reason = chain(&error);
+                    let reason = chain(error);
                     let error = PushError::unreachable(&self.registry, &reason);
                     if error.is_about_certificates() {
                         return Err(error);

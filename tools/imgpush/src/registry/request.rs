@@ -8,6 +8,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::{Repository, TRIES, is_loopback, lock, retry};
 use crate::error::PushError;
+use crate::words::shown;
 
 /// Bytes of the largest document that is read into memory: a configuration, of which none is a tenth of that.
 const LARGEST_BODY: usize = 8 << 20;
@@ -60,7 +61,7 @@ impl Repository {
             if let Some(header) = self.authorization(&url).await? {
                 request = request.header(AUTHORIZATION, header.expose());
             }
-            self.console.debug(format!("{} {}", ask.method, step::without_credentials(url.as_str())));
+            self.console.debug(format!("{} {}", ask.method, shown(url.as_str())));
             let answer = tokio::time::timeout(self.reach.timeout, request.send()).await;
             let (reason, asked) = match answer {
                 Ok(Ok(answer))
@@ -80,11 +81,12 @@ impl Repository {
                     (format!("answers {}", answer.status()), retry::retry_after(answer.headers()))
                 }
                 Ok(Err(error)) => {
-                    if self.speaks_plainly(&url, &error) {
+                    let could_not_connect = error.is_connect();
+                    let reason = chain(error);
+                    if could_not_connect && self.speaks_plainly(&url, &reason) {
                         url = self.downgrade(&url);
                         continue;
                     }
-                    let reason = chain(&error);
                     let error = PushError::unreachable(&self.registry, &reason);
                     if error.is_about_certificates() {
                         return Err(error);
@@ -105,8 +107,9 @@ impl Repository {
     pub(super) async fn wait(&self, tries: u32, asked: Option<Duration>, reason: &str) {
         let pause = retry::pause(tries, asked);
         self.console.detail(format!(
-            "{}: {reason}; trying again in {:.1} s",
+            "{}: {}; trying again in {:.1} s",
             self.registry,
+            shown(reason),
             pause.as_secs_f64()
         ));
         tokio::time::sleep(pause).await;
@@ -135,11 +138,8 @@ impl Repository {
     }
 
     /// Whether a registry on this machine does not speak TLS, which docker allows there and nowhere else.
-    fn speaks_plainly(&self, url: &Url, error: &reqwest::Error) -> bool {
-        url.scheme() == "https"
-            && is_loopback(&self.registry)
-            && error.is_connect()
-            && chain(error).contains("InvalidContentType")
+    fn speaks_plainly(&self, url: &Url, reason: &str) -> bool {
+        url.scheme() == "https" && is_loopback(&self.registry) && reason.contains("InvalidContentType")
     }
 
     fn downgrade(&self, url: &Url) -> Url {
@@ -168,16 +168,18 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The causes of an error, innermost last; reqwest's own message stops at the first.
-pub(super) fn chain(error: &reqwest::Error) -> String {
+/// The causes of an error, innermost last; reqwest's own message stops at the first, and has the whole of a URL.
+pub(super) fn chain(error: reqwest::Error) -> String {
     use std::error::Error as _;
-    let mut text = error.to_string();
+    let place = error.url().map(|url| format!(" to {}", shown(url.as_str()))).unwrap_or_default();
+    let error = error.without_url();
+    let mut text = format!("{error}{place}");
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    step::without_credentials(&text)
+    shown(&text)
 }
 
 #[cfg(test)]

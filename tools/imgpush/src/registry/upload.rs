@@ -19,6 +19,7 @@ use super::request::{chain, is_redirect};
 use super::{Ask, Repository, TRIES, retry};
 use crate::digest::{self, Hasher};
 use crate::error::PushError;
+use crate::words::shown;
 
 /// Bytes that are kept to be sent again.
 const KEPT: u64 = 16 << 20;
@@ -254,7 +255,7 @@ impl Repository {
         if let Some(header) = self.authorization(url).await? {
             request = request.header(AUTHORIZATION, header.expose());
         }
-        self.console.debug(format!("PATCH {} from {start}", step::without_credentials(url.as_str())));
+        self.console.debug(format!("PATCH {} from {start}", shown(url.as_str())));
         let answer = tokio::spawn(request.body(streamed(body)).send());
         tokio::pin!(answer);
         let mut pieces = Some(pieces);
@@ -297,7 +298,7 @@ impl Repository {
         };
         let answer = match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Ok(Patched::Failed(chain(&error), None)),
+            Ok(Err(error)) => return Ok(Patched::Failed(chain(error), None)),
             Err(error) => return Ok(Patched::Failed(error.to_string(), None)),
         };
         let headers = answer.headers();

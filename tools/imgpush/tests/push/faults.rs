@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hermetic::Ran;
 
 use crate::images::{layer, saved};
-use crate::server::{Kind, Login, Server, USER};
+use crate::server::{Answer, Kind, Login, Server, USER, listen};
 use crate::{Desk, Printed as _};
 
 /// Each kind of request of a push, by method and a part of its path.
@@ -180,6 +180,23 @@ fn what_a_retry_cannot_mend_ends_at_once_and_what_it_may_mend_ends_in_75() {
             });
         }
     });
+}
+
+#[test]
+fn signatures_and_control_characters_of_others_are_not_shown() {
+    let desk = Desk::new();
+    // A storage service that nobody can reach, and one that refuses.
+    let refusing = listen(|_, _| Some(Answer::new(404).body("no \u{1b}[2Jsuch\u{7} thing")));
+    for (host, status) in [("127.0.0.1:1", 75), (refusing.as_str(), 2)] {
+        let server = Server::new();
+        let location = format!("Location: http://u:pass@{host}/storage?X-Amz-Signature=abcdef&x=y");
+        server.fails("PUT", "/manifests/", 99, Kind::Status(307, location.leak()));
+        let ran = push(&server, &desk, &["-vv"]).ended(status);
+        assert!(ran.stderr.contains(&format!("http://{host}/storage?…")), "{}", ran.stderr);
+        for secret in ["Signature", "abcdef", "pass@", "\u{1b}", "\u{7}"] {
+            assert!(!ran.stderr.contains(secret), "{secret}: {}", ran.stderr);
+        }
+    }
 }
 
 #[test]
