@@ -195,15 +195,11 @@ async fn ask_helper(
         .map_err(|_| silent())?
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        // By docker's protocol it says why on stdout; some forget that, and say it at the end of much else.
-        let out = String::from_utf8_lossy(&output.stdout);
-        let err = String::from_utf8_lossy(&output.stderr);
-        let last = |text: &str| text.trim_end().lines().last().map(str::trim).unwrap_or_default().to_owned();
-        let said = Some(last(&out)).filter(|said| !said.is_empty()).unwrap_or_else(|| last(&err));
-        return if said.contains("credentials not found") {
-            Ok(None)
-        } else {
-            Err(failed(format!("failed: {said}")))
+        let said = reason(&output.stdout, &output.stderr);
+        return match said {
+            Some(said) if said.contains("credentials not found") => Ok(None),
+            Some(said) => Err(failed(format!("failed: {said}"))),
+            None => Err(failed(format!("failed without a word ({})", output.status))),
         };
     }
     let answer: HelperAnswer =
@@ -215,6 +211,17 @@ async fn ask_helper(
         password: Secret::new(answer.secret),
         source: program,
     }))
+}
+
+/// Why a helper failed. By docker's protocol it says so on stdout; some forget that, and say it at the end of much else. An
+/// answer may stand on stdout too, and is never shown: it is JSON, or a part of it.
+fn reason(stdout: &[u8], stderr: &[u8]) -> Option<String> {
+    let (out, err) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
+    let is_answer = out.contains('{') || out.to_lowercase().contains("secret");
+    let last = |text: &str| {
+        text.trim_end().lines().last().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+    };
+    Some(out).filter(|_| !is_answer).and_then(|out| last(&out)).or_else(|| last(&err))
 }
 
 #[cfg(test)]

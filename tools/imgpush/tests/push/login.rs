@@ -136,6 +136,21 @@ fn helpers_are_asked_and_named_where_they_fail() {
     for (script, exit, words) in [
         ("echo 'no such vault' && exit 1".to_owned(), 77, "docker-credential-test failed: no such vault"),
         ("echo 'log in again' >&2 && exit 1".to_owned(), 77, "docker-credential-test failed: log in again"),
+        (
+            "echo '{\"Username\": \"u\", \"Secret\": \"hunter2\"}'; echo 'no lock' >&2; exit 1".to_owned(),
+            77,
+            "docker-credential-test failed: no lock",
+        ),
+        (
+            "printf 'Secret:\\nhunter2\\n'; exit 3".to_owned(),
+            77,
+            "docker-credential-test failed without a word (exit status: 3)",
+        ),
+        (
+            "printf '{\"Username\": \"u\",\\n \"Sec\"\\n\"hunter2\"'; exit 1".to_owned(),
+            77,
+            "failed without a word",
+        ),
         ("echo 'not JSON'".to_owned(), 77, "docker-credential-test did not answer with JSON"),
         ("exec sleep 60".to_owned(), 75, "docker-credential-test did not answer within 2 s"),
         (format!("echo '{{\"Username\": \"{}\", \"Secret\": \"{}\"}}'", USER.0, USER.1), 0, "pushed"),
@@ -145,7 +160,7 @@ fn helpers_are_asked_and_named_where_they_fail() {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
         let variables = [&variables[..], &[("IMGPUSH_TIMEOUT", "2")]].concat();
         let ran = push(&desk, &reference, &variables).ended(exit);
-        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+        assert!(ran.stderr.contains(words) && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
         assert!(exit == 0 || ran.stderr.contains("hint: "), "{}", ran.stderr);
     }
     // A helper that knows nobody leaves it to the registry.
