@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use step::Secret;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -44,22 +44,33 @@ pub struct Sources {
     pub patience: Duration,
 }
 
-/// docker's `config.json`, as far as it concerns credentials.
+/// docker's `config.json`, as far as it concerns credentials. docker reads it in Go, where null is the same as nothing at
+/// all, and a helper without a name is none.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct DockerConfig {
-    auths: BTreeMap<String, AuthEntry>,
-    cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    auths: BTreeMap<String, Option<AuthEntry>>,
+    #[serde(deserialize_with = "or_default")]
+    cred_helpers: BTreeMap<String, Option<String>>,
     creds_store: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct AuthEntry {
+    #[serde(deserialize_with = "or_default")]
     auth: String,
+    #[serde(deserialize_with = "or_default")]
     username: String,
+    #[serde(deserialize_with = "or_default")]
     password: String,
+    #[serde(deserialize_with = "or_default")]
     identitytoken: String,
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -121,12 +132,18 @@ impl DockerConfig {
         source: &str,
         patience: Duration,
     ) -> Result<Option<Credentials>, PushError> {
-        if let Some(helper) = entry_of(&self.cred_helpers, registry).or(self.creds_store.as_ref())
+        // An entry without a name says that the store for all is not for this registry.
+        let helper = match entry_of(&self.cred_helpers, registry) {
+            Some(helper) => helper.as_ref(),
+            None => self.creds_store.as_ref(),
+        };
+        if let Some(helper) = helper.filter(|helper| !helper.is_empty())
             && let Some(found) = ask_helper(helper, registry, patience).await?
         {
             return Ok(Some(found));
         }
-        Ok(entry_of(&self.auths, registry).and_then(|entry| entry.credentials(source)))
+        let entry = entry_of(&self.auths, registry).and_then(Option::as_ref);
+        Ok(entry.and_then(|entry| entry.credentials(source)))
     }
 }
 

@@ -61,6 +61,28 @@ fn users_are_found_where_docker_and_gitlab_keep_them() {
 }
 
 #[test]
+fn what_docker_takes_for_nothing_is_nothing() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    let reference = format!("{}/app:v1", server.host);
+    let host = &server.host;
+    for config in [
+        r#"{"auths": null, "credHelpers": null, "credsStore": null}"#.to_owned(),
+        format!(r#"{{"auths": {{"{host}": null, "other.test": {{"auth": null}}}}, "credsStore": ""}}"#),
+        format!(r#"{{"credHelpers": {{"{host}": ""}}, "credsStore": "absent"}}"#),
+    ] {
+        push(&desk, &reference, &[("DOCKER_AUTH_CONFIG", &config)]).ended(0);
+    }
+    server.state().login = Login::Basic;
+    let entry = serde_json::json!({
+        "identitytoken": null, "auth": null, "username": USER.0, "password": USER.1, "email": null,
+    });
+    let config =
+        serde_json::json!({"auths": {host: entry}, "credsStore": "", "credHelpers": null}).to_string();
+    push(&desk, &reference, &[("DOCKER_AUTH_CONFIG", &config)]).ended(0);
+}
+
+#[test]
 fn a_service_accounts_key_is_googles_password_whether_it_is_a_text_or_a_file() {
     const KEY: &str = "{\n  \"type\": \"service_account\",\n  \"private_key\": \"-----BEGIN\\n~?>\\n\"\n}";
     let (server, desk) = (Server::new(), Desk::new());
