@@ -240,13 +240,16 @@ impl Cli {
             let (repository, console) = (&Arc::new(repository), &io.console);
             let push = Push { source: &source, repository, image, options: &options, console };
             match push.run().await? {
-                Outcome::There(pushed) => {
+                Outcome::There { pushed, unnamed } => {
                     if self.output == Format::Text {
                         io.out.line(pushed.pinned())?;
                         io.out.flush()?;
                     }
                     there.push(pushed);
                     earlier.push(image);
+                    if let Some(error) = unnamed {
+                        return Err(error.into());
+                    }
                 }
                 Outcome::Clobbers { reference, digest } => {
                     io.console

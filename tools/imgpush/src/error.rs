@@ -117,6 +117,16 @@ pub enum PushError {
         /// Its words.
         message: String,
     },
+    /// The image is in the registry, but not under one of its further tags.
+    #[error("{reference} is pushed, and could not be named `{tag}` too: {cause}")]
+    Unnamed {
+        /// The image.
+        reference: String,
+        /// The tag.
+        tag: String,
+        /// Why not.
+        cause: Box<PushError>,
+    },
     /// After the push the registry holds something else under the tag.
     #[error("{reference} was pushed as {pushed}, but the registry has {found}")]
     Unconfirmed {
@@ -162,6 +172,7 @@ impl PushError {
 
     fn kind(&self) -> FailureKind {
         match self {
+            Self::Unnamed { cause, .. } => cause.kind(),
             Self::Reference(_)
             | Self::Pinned(_)
             | Self::NoReference
@@ -190,6 +201,7 @@ impl PushError {
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Unnamed { cause, .. } => return cause.hint(),
             Self::OneStdin => "give the rest as arguments, files or variables",
             Self::NoReference => "`imgpush REPOSITORY:TAG`, or references on stdin, one a line",
             Self::Pinned(_) => "name it as REPOSITORY:TAG; the digest is what imgpush prints",

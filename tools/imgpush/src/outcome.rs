@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::error::PushError;
+
 /// An image that the registry has.
 #[derive(Debug)]
 pub struct Pushed {
@@ -39,7 +41,12 @@ impl Pushed {
 #[derive(Debug)]
 pub enum Outcome {
     /// The registry has it.
-    There(Pushed),
+    There {
+        /// Under its own name.
+        pushed: Pushed,
+        /// Why it could not be named by one of its further tags, which does not take back the rest.
+        unnamed: Option<PushError>,
+    },
     /// A tag has other content, and that must stay.
     Clobbers {
         /// `REPOSITORY:TAG`.

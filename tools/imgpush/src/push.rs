@@ -112,14 +112,15 @@ impl Push<'_> {
     /// The tag holds this image, so that nothing but further tags may be wanting.
     async fn already_there(&self, there: &Manifest, sent: u64) -> Result<Outcome, PushError> {
         self.console.note(format!("{} is already there", self.reference()));
-        let changed = self.name_also(there).await?;
-        Ok(Outcome::There(Pushed {
+        let (changed, unnamed) = self.name_also(there).await;
+        let pushed = Pushed {
             reference: self.reference(),
             digest: there.digest.clone(),
             changed,
             engine: (sent > 0).then_some("direct"),
             sent,
-        }))
+        };
+        Ok(Outcome::There { pushed, unnamed })
     }
 
     pub(crate) fn tag(&self) -> &str {
@@ -251,13 +252,14 @@ impl Push<'_> {
         }
         if self.options.dry_run {
             self.console.note(format!("{} would be pushed", self.reference()));
-            return Ok(Outcome::There(Pushed {
+            let pushed = Pushed {
                 reference: self.reference(),
                 digest: ready.digest,
                 changed: true,
                 engine: Some("direct"),
                 sent: 0,
-            }));
+            };
+            return Ok(Outcome::There { pushed, unnamed: None });
         }
         match self.repository.put_manifest(self.tag(), &ready.media_type, ready.body.clone()).await {
             // Another job may have put the same under a tag that can't be moved any more.
@@ -282,30 +284,40 @@ impl Push<'_> {
         sent: u64,
     ) -> Result<Outcome, PushError> {
         let manifest = self.repository.confirmed(self.tag(), pushed, is_it).await?;
-        self.name_also(&manifest).await?;
+        let (_, unnamed) = self.name_also(&manifest).await;
         let reference = self.reference();
         self.console.note(format!("{reference} pushed, {} sent ({engine})", indicatif::HumanBytes(sent)));
         let digest = manifest.digest;
-        Ok(Outcome::There(Pushed { reference, digest, changed: true, engine: Some(engine), sent }))
+        let pushed = Pushed { reference, digest, changed: true, engine: Some(engine), sent };
+        Ok(Outcome::There { pushed, unnamed })
     }
 
-    /// Puts the manifest under the further tags; whether any had to be.
-    async fn name_also(&self, manifest: &Manifest) -> Result<bool, PushError> {
+    /// Puts the manifest under the further tags; whether any had to be, and why one could not.
+    async fn name_also(&self, manifest: &Manifest) -> (bool, Option<PushError>) {
         let mut changed = false;
         for tag in &self.options.also {
-            let there = self.repository.manifest(tag).await?.map(|there| there.digest);
-            if there.as_ref() == Some(&manifest.digest) {
-                continue;
+            match self.name(manifest, tag).await {
+                Ok(is_new) => changed |= is_new,
+                Err(cause) => {
+                    let (reference, cause) = (self.reference(), Box::new(cause));
+                    return (changed, Some(PushError::Unnamed { reference, tag: tag.clone(), cause }));
+                }
             }
-            changed = true;
-            if self.options.dry_run {
-                continue;
-            }
-            self.repository.put_manifest(tag, &manifest.media_type, manifest.body.clone()).await?;
-            self.repository
-                .confirmed(tag, &manifest.digest, &|found| found.digest == manifest.digest)
-                .await?;
         }
-        Ok(changed)
+        (changed, None)
+    }
+
+    /// Puts the manifest under a further tag, unless it is there.
+    async fn name(&self, manifest: &Manifest, tag: &str) -> Result<bool, PushError> {
+        let there = self.repository.manifest(tag).await?;
+        if there.is_some_and(|there| there.digest == manifest.digest) {
+            return Ok(false);
+        }
+        if !self.options.dry_run {
+            self.repository.put_manifest(tag, &manifest.media_type, manifest.body.clone()).await?;
+            let is_it = |found: &Manifest| found.digest == manifest.digest;
+            self.repository.confirmed(tag, &manifest.digest, &is_it).await?;
+        }
+        Ok(true)
     }
 }

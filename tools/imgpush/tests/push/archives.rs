@@ -300,6 +300,32 @@ fn the_same_image_under_another_manifest_is_there_already() {
 }
 
 #[test]
+fn a_further_tag_that_fails_does_not_hide_the_image() {
+    let desk = Desk::new();
+    desk.write("a.tar", saved(&[layer("a", 100)], "one"));
+    for (status, exit) in [(403, 77), (400, 2)] {
+        let server = Server::new();
+        let reference = format!("{}/app:v1", server.host);
+        // Both a push and what is there already.
+        for _ in 0..2 {
+            server.fails("PUT", "/manifests/v3", 1, Kind::Status(status, ""));
+            let words = ["--from", "docker-archive:a.tar", "--also", "v2", "--also", "v3", &reference];
+            let ran = desk.run(&words).ended(exit);
+            let digest = digest::of(&server.state().manifests[&("app".into(), "v1".into())].1);
+            assert_eq!(ran.stdout, format!("{reference}@{digest}\n"));
+            assert!(ran.stderr.contains("could not be named `v3` too"), "{}", ran.stderr);
+            assert!(ran.stderr.contains("hint: ") || status == 400, "{}", ran.stderr);
+            assert!(server.manifest("app", "v2").is_some());
+            server.fails("PUT", "/manifests/v3", 1, Kind::Status(status, ""));
+            let ran = desk.run(&[&words[..], &["-o", "json"]].concat()).ended(exit);
+            let document = ran.document();
+            assert_eq!(document["images"][0]["digest"], digest);
+            assert!(document["error"]["message"].as_str().unwrap().contains("`v3`"));
+        }
+    }
+}
+
+#[test]
 fn no_clobber_leaves_every_tag_alone() {
     let (server, desk) = (Server::new(), Desk::new());
     desk.write("one.tar", saved(&[layer("a", 100)], "one"));
