@@ -1,10 +1,15 @@
 //! Requests that are made again where that may help.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::{StreamExt as _, stream};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Body, Method, Response, StatusCode, Url};
+use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
 
 use super::{Repository, TRIES, is_loopback, lock, retry};
 use crate::error::PushError;
@@ -12,6 +17,15 @@ use crate::words::shown;
 
 /// Bytes of the largest document that is read into memory: a configuration, of which none is a tenth of that.
 const LARGEST_BODY: usize = 8 << 20;
+
+/// Bytes of a body that a slow registry takes before silence is counted anew.
+const PIECE: usize = 64 << 10;
+
+/// Bytes a second that a slow line takes.
+const SLOW: u64 = 256 << 10;
+
+/// Bytes that the system takes at once and keeps: the usual limit of Linux's `tcp_wmem`.
+const SYSTEM: u64 = 4 << 20;
 
 /// One request that can be made again.
 pub(super) struct Ask<'a> {
@@ -48,9 +62,13 @@ impl Repository {
             if let Some(accept) = ask.accept {
                 request = request.header(ACCEPT, accept);
             }
+            let taken = Arc::new(Notify::new());
             match &ask.content {
                 Some((media_type, content)) => {
-                    request = request.header(CONTENT_TYPE, *media_type).body(content.clone());
+                    request = request
+                        .header(CONTENT_TYPE, *media_type)
+                        .header(CONTENT_LENGTH, content.len())
+                        .body(told(content.clone(), Arc::clone(&taken)));
                 }
                 // Some registries want the length of an empty body said.
                 None if matches!(ask.method, Method::POST | Method::PUT | Method::PATCH) => {
@@ -62,8 +80,8 @@ impl Repository {
                 request = request.header(AUTHORIZATION, header.expose());
             }
             self.console.debug(format!("{} {}", ask.method, shown(url.as_str())));
-            let answer = tokio::time::timeout(self.reach.timeout, request.send()).await;
-            let (reason, asked) = match answer {
+            let size = ask.content.as_ref().map_or(0, |(_, content)| content.len());
+            let (reason, asked) = match self.unless_silent(request.send(), size, &taken).await {
                 Ok(Ok(answer))
                     if answer.status() == StatusCode::UNAUTHORIZED && logins < 2 && self.is_ours(&url) =>
                 {
@@ -100,6 +118,23 @@ impl Repository {
                 return Err(PushError::unreachable(&self.registry, reason));
             }
             self.wait(tries, asked, &reason).await;
+        }
+    }
+
+    /// Waits for an answer, as long as it takes while bytes of the request are taken.
+    async fn unless_silent<T>(
+        &self,
+        answer: impl Future<Output = T>,
+        size: usize,
+        taken: &Notify,
+    ) -> Result<T, Elapsed> {
+        let patience = self.reach.timeout + under_way(size as u64);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = tokio::time::timeout(patience, &mut answer) => return answer,
+                () = taken.notified() => {}
+            }
         }
     }
 
@@ -152,6 +187,26 @@ impl Repository {
         *base = plain(&base);
         plain(url)
     }
+}
+
+/// How long bytes that were taken may be under way yet, of so many.
+pub(super) fn under_way(size: u64) -> Duration {
+    Duration::from_secs(size.min(SYSTEM) / SLOW)
+}
+
+/// A body that tells when a piece of it is taken.
+fn told(content: bytes::Bytes, taken: Arc<Notify>) -> Body {
+    if content.len() <= PIECE {
+        return content.into();
+    }
+    let pieces = std::iter::successors(Some(0), |start| Some(start + PIECE))
+        .take_while(|start| *start < content.len())
+        .map(|start| content.slice(start..content.len().min(start + PIECE)))
+        .collect::<Vec<_>>();
+    Body::wrap_stream(stream::iter(pieces).map(move |piece| {
+        taken.notify_one();
+        Ok::<_, Infallible>(piece)
+    }))
 }
 
 /// A registry that does not know that something in front of it speaks TLS sends clients to plain HTTP of the same host.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -15,7 +16,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::sync::mpsc;
 
 use super::blob::{Begun, is_spoilt};
-use super::request::{chain, is_redirect};
+use super::request::{chain, is_redirect, under_way};
 use super::{Ask, Repository, TRIES, retry};
 use crate::digest::{self, Hasher};
 use crate::error::PushError;
@@ -103,7 +104,7 @@ enum Patched {
     /// It wants a token first.
     Challenge(HeaderMap),
     /// It failed, perhaps not for good.
-    Failed(String, Option<std::time::Duration>),
+    Failed(String, Option<Duration>),
     /// The upload is no more.
     Spoilt(String),
     /// It said no.
@@ -266,7 +267,9 @@ impl Repository {
                     None => std::future::pending().await,
                 }
             };
-            let stalled = tokio::time::sleep(self.reach.timeout);
+            // What is handed over whole may be under way yet.
+            let rest = if pieces.is_none() { under_way(*offset - start) } else { Duration::ZERO };
+            let stalled = tokio::time::sleep(self.reach.timeout + rest);
             tokio::select! {
                 answer = &mut answer => break answer,
                 open = room => {

@@ -1,6 +1,7 @@
 //! What goes wrong at each kind of request, and what becomes of it.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -196,6 +197,40 @@ fn signatures_and_control_characters_of_others_are_not_shown() {
         for secret in ["Signature", "abcdef", "pass@", "\u{1b}", "\u{7}"] {
             assert!(!ran.stderr.contains(secret), "{secret}: {}", ran.stderr);
         }
+    }
+}
+
+/// A line to a registry that takes 800 kB/s.
+fn slow_line(to: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let to = to.to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), TcpStream::connect(&to).unwrap());
+            let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+            std::thread::spawn(move || {
+                let mut piece = [0; 16 << 10];
+                while let Ok(size @ 1..) = client.read(&mut piece) {
+                    server.write_all(&piece[..size]).unwrap();
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+    });
+    host
+}
+
+#[test]
+fn a_slow_registry_is_not_a_silent_one() {
+    let desk = Desk::new();
+    // The one goes in one request, the other as it is made.
+    for size in [5_000_000, 9_000_000] {
+        let mut server = Server::new();
+        server.host = slow_line(&server.host);
+        let ran = push_of(&saved(&[layer("base", size)], "one"), &server, &desk, &["--timeout", "2", "-v"]);
+        assert!(!ran.ended(0).stderr.contains("trying again"));
     }
 }
 
