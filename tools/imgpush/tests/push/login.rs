@@ -195,6 +195,40 @@ fn helpers_are_asked_and_named_where_they_fail() {
 }
 
 #[test]
+fn token_servers_answer_in_their_own_ways() {
+    let desk = Desk::new();
+    image(&desk, 3000);
+    for answer in [
+        r#"{"token": "", "access_token": "T0K"}"#,
+        r#"{"token": null, "access_token": "T0K", "expires_in": null}"#,
+        r#"{"token": "T0K", "expires_in": -1}"#,
+        r#"{"token": "T0K", "expires_in": 299.5}"#,
+        r#"{"token": "T0K", "expires_in": "300"}"#,
+        r#"{"token": "T0K", "expires_in": 1e300}"#,
+    ] {
+        let server = Server::new();
+        let behind = server.host.clone();
+        // In front of a registry that asks nobody.
+        let host = listen(move |request, _| {
+            if request.path == "/token" {
+                assert_eq!(request.query["service"], "a\"b");
+                return Some(Answer::new(200).body(answer));
+            }
+            if request.headers.get("authorization").is_none_or(|given| given != "Bearer T0K") {
+                let realm = format!("http://{}/token", request.headers["host"]);
+                let challenge = format!(r#"Bearer realm = "{realm}", service="a\"b""#);
+                return Some(Answer::new(401).header("WWW-Authenticate", challenge));
+            }
+            let query = request.query.get("digest").map(|digest| format!("?digest={digest}"));
+            let target = format!("http://{behind}{}{}", request.path, query.unwrap_or_default());
+            Some(Answer::new(307).header("Location", target))
+        });
+        push(&desk, &format!("{host}/app:v1"), &[]).ended(0);
+        assert!(server.manifest("app", "v1").is_some());
+    }
+}
+
+#[test]
 fn another_host_may_not_ask_for_the_registrys_credentials() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&asked);
