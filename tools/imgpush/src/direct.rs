@@ -1,6 +1,5 @@
 //! An image, straight from where it is to the registry.
 
-use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -11,7 +10,7 @@ use image_reference::ImageReference;
 use serde_json::json;
 
 use crate::archive::{
-    AT_ONCE, Arriving, Documents, Entry, Expected, Folder, GZIP, Graph, Saved, Unpacked, Wanted, Work,
+    AT_ONCE, Arriving, Documents, Entry, Expected, Folder, GZIP, Graph, Paths, Saved, Unpacked, Wanted, Work,
     blob_path, by_digest, graph, open, root, root_of, saved, short, told_by_index, told_by_manifest, unpack,
 };
 use crate::engine::{Engine, LocalImage, expected_paths};
@@ -63,7 +62,7 @@ pub async fn from_engine(
 /// paths of what it needs.
 pub async fn from_docker_archive(
     file: Option<&PathBuf>,
-    known: Option<(&Saved, &HashSet<String>)>,
+    known: Option<(&Saved, &Paths)>,
     image: &ImageReference,
     tag: &str,
     work: &Work,

@@ -125,7 +125,7 @@ pub enum PushError {
         /// The tag.
         tag: String,
         /// Why not.
-        cause: Box<PushError>,
+        cause: Box<Self>,
     },
     /// After the push the registry holds something else under the tag.
     #[error("{reference} was pushed as {pushed}, but the registry has {found}")]

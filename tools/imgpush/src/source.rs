@@ -1,12 +1,11 @@
 //! Where an image comes from, and what can be known of it before its layers are read.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use image_reference::ImageReference;
 
 use crate::archive::{
-    Folder, Graph, Saved, by_digest, documents_of, graph, paths_of_saved, root, saved, with_targets,
+    Folder, Graph, Paths, Saved, by_digest, documents_of, graph, paths_of_saved, root, saved, with_targets,
 };
 use crate::engine::{Engine, LocalImage};
 use crate::error::PushError;
@@ -60,7 +59,7 @@ pub enum Local {
     /// What a layout's index leads to.
     Graph(Graph),
     /// What `docker save` wrote of it, and the paths of what it needs.
-    Saved(Saved, HashSet<String>),
+    Saved(Saved, Paths),
     /// Nothing: it comes on stdin.
     Unknown,
 }

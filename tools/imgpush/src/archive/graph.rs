@@ -1,12 +1,10 @@
 //! What an OCI layout's index leads to: manifests, and the blobs that they name.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use image_reference::ImageReference;
 use serde::{Deserialize, Deserializer};
 
-use super::{Documents, blob_path};
+use super::{Documents, Paths, blob_path};
 use crate::digest;
 use crate::error::PushError;
 use crate::registry::{Descriptor, MediaType};
@@ -22,7 +20,7 @@ pub struct Graph {
 
 impl Graph {
     /// Where a layout keeps its blobs.
-    pub fn paths(&self) -> HashSet<String> {
+    pub fn paths(&self) -> Paths {
         self.blobs.iter().map(|blob| blob_path(&blob.digest)).collect()
     }
 }
@@ -92,7 +90,7 @@ pub(super) fn root_in(
     if entries.is_empty() {
         return Err(damaged("index.json names no image".to_owned()));
     }
-    let there: Vec<&str> = entries.iter().flat_map(names).collect();
+    let there: Vec<&str> = entries.iter().filter_map(names).collect();
     let there = there.join(", ");
     Err(damaged(if meant.is_empty() {
         format!("it has {} images, and none is {full} or just {tag}: {there}", entries.len())

@@ -16,7 +16,7 @@ pub use saved::{Saved, paths_of_saved, saved};
 pub use unpack::{AT_ONCE, Expected, Unpacked, Work, short, unpack};
 pub use wanted::{Wanted, told_by_index, told_by_manifest, with_targets};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -25,6 +25,9 @@ pub type Documents = HashMap<String, Bytes>;
 
 /// The links of an archive: what is at a path is at another one.
 pub type Links = HashMap<String, String>;
+
+/// Paths in an archive.
+pub type Paths = HashSet<String>;
 
 /// No document of an image is larger; what is larger is a layer.
 pub const LARGEST_DOCUMENT: u64 = 4 << 20;

@@ -1,12 +1,10 @@
 //! What `docker save` says of the images in its archive: `manifest.json`.
 
-use std::collections::HashSet;
-
 use image_reference::ImageReference;
 use serde::Deserialize;
 
 use super::graph::is_name_of;
-use super::{Documents, by_digest, graph, root_of};
+use super::{Documents, Paths, by_digest, graph, root_of};
 use crate::digest;
 use crate::error::PushError;
 
@@ -74,9 +72,9 @@ pub fn paths_of_saved(
     image: &ImageReference,
     tag: &str,
     name: &str,
-) -> Result<HashSet<String>, PushError> {
+) -> Result<Paths, PushError> {
     let item = item(documents, image, tag, name)?;
-    let mut paths: HashSet<String> = item.layers.into_iter().flatten().collect();
+    let mut paths: Paths = item.layers.into_iter().flatten().collect();
     if documents.contains_key("index.json")
         && let Some(config) = documents.get(&item.config)
         && let Some((root, _)) = root_of(documents, &digest::of(config), image, tag, name)?

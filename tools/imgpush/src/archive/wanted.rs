@@ -6,22 +6,20 @@
 //! as the stream. So all its layers are sent, and those of other images are told of at its end; nothing names them in the
 //! registry, whose garbage collection takes them.
 
-use std::collections::{HashMap, HashSet};
-
 use image_reference::ImageReference;
 
-use super::{Documents, by_digest, graph, paths_of_saved, root};
+use super::{Documents, Links, Paths, by_digest, graph, paths_of_saved, root};
 use crate::error::PushError;
 
 /// What the documents that have come tell of it, once they do.
-pub(super) type Told<'a> = &'a dyn Fn(&Documents) -> Result<Option<HashSet<String>>, PushError>;
+pub(super) type Told<'a> = &'a dyn Fn(&Documents) -> Result<Option<Paths>, PushError>;
 
 /// Which layers of an archive are sent.
 pub enum Wanted<'a> {
     /// All: it has one image.
     All,
     /// Those at these paths.
-    At(HashSet<String>),
+    At(Paths),
     /// Those that the archive itself will tell.
     Told(Told<'a>),
 }
@@ -29,7 +27,7 @@ pub enum Wanted<'a> {
 /// The same while an archive is read.
 pub(super) struct Choice<'a> {
     told: Option<Told<'a>>,
-    paths: Option<HashSet<String>>,
+    paths: Option<Paths>,
     documents: usize,
 }
 
@@ -61,7 +59,7 @@ impl Choice<'_> {
     pub(super) fn is_exceeded<'p>(
         &self,
         mut sent: impl Iterator<Item = &'p String>,
-        links: &HashMap<String, String>,
+        links: &Links,
         documents: &Documents,
     ) -> bool {
         let Some(told) = self.told else { return false };
@@ -73,7 +71,7 @@ impl Choice<'_> {
 }
 
 /// These paths, and what those lead to that are links.
-pub fn with_targets(mut paths: HashSet<String>, links: &HashMap<String, String>) -> HashSet<String> {
+pub fn with_targets(mut paths: Paths, links: &Links) -> Paths {
     let mut linked: Vec<String> = paths.iter().filter_map(|path| links.get(path)).cloned().collect();
     while let Some(target) = linked.pop() {
         linked.extend(links.get(&target).filter(|next| !paths.contains(*next)).cloned());
@@ -88,7 +86,7 @@ pub fn told_by_manifest(
     image: &ImageReference,
     tag: &str,
     name: &str,
-) -> Result<Option<HashSet<String>>, PushError> {
+) -> Result<Option<Paths>, PushError> {
     if !documents.contains_key("manifest.json") {
         return Ok(None);
     }
@@ -101,7 +99,7 @@ pub fn told_by_index(
     image: &ImageReference,
     tag: &str,
     name: &str,
-) -> Result<Option<HashSet<String>>, PushError> {
+) -> Result<Option<Paths>, PushError> {
     if !documents.contains_key("index.json") {
         return Ok(None);
     }

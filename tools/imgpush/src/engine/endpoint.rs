@@ -114,13 +114,14 @@ impl Settings {
     /// The engine's address, and the folder of the certificates where TLS is meant.
     fn endpoint(&self) -> Result<(String, Option<PathBuf>), PushError> {
         if let Some(host) = &self.host {
+            let host = address(host, self.tls_verify);
             let dind = self.certificates_of_dind.as_ref().map(|folder| folder.join("client"));
             let certificates = if self.tls_verify {
                 self.certificates.clone().or_else(|| self.folder.clone())
             } else {
                 dind.filter(|folder| host.ends_with(":2376") && folder.is_dir())
             };
-            return Ok((host.clone(), certificates));
+            return Ok((host, certificates));
         }
         let default = (String::from("unix:///var/run/docker.sock"), None);
         let Some(folder) = &self.folder else { return Ok(default) };
@@ -133,6 +134,25 @@ impl Settings {
             None => Ok(default),
         }
     }
+}
+
+/// The address that `DOCKER_HOST` means: one without a scheme is TCP, one without a port has docker's (docker/cli's
+/// `opts/hosts.go`).
+fn address(host: &str, tls: bool) -> String {
+    let address = match host.split_once("://") {
+        None => host,
+        Some(("tcp", address)) => address,
+        Some(_) => return host.to_owned(),
+    };
+    let (authority, path) = address.find('/').map_or((address, ""), |slash| address.split_at(slash));
+    // An IPv6 address has colons of its own, in brackets.
+    let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    let port = match (has_port, tls) {
+        (true, _) => "",
+        (false, true) => ":2376",
+        (false, false) => ":2375",
+    };
+    format!("tcp://{authority}{port}{path}")
 }
 
 /// TLS that trusts `ca.pem` alone, as docker's does; bollard's own trusts the system's CAs too.
@@ -176,6 +196,24 @@ fn context(folder: &Path, name: &str) -> Result<(String, Option<PathBuf>), PushE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_read_as_docker_reads_them() {
+        for (host, tls, meant) in [
+            ("tcp://127.0.0.1", false, "tcp://127.0.0.1:2375"),
+            ("tcp://docker", true, "tcp://docker:2376"),
+            ("127.0.0.1:1", false, "tcp://127.0.0.1:1"),
+            ("docker", false, "tcp://docker:2375"),
+            ("tcp://[::1]", false, "tcp://[::1]:2375"),
+            ("tcp://[::1]:7/x", true, "tcp://[::1]:7/x"),
+            ("tcp://docker/x", false, "tcp://docker:2375/x"),
+            ("unix:///run/docker.sock", false, "unix:///run/docker.sock"),
+            ("ssh://me@far.test", false, "ssh://me@far.test"),
+            ("https://far.test", true, "https://far.test"),
+        ] {
+            assert_eq!(address(host, tls), meant);
+        }
+    }
 
     #[test]
     fn contexts_are_found_under_the_digest_of_their_name() {

@@ -275,6 +275,25 @@ fn a_layer_in_zstd_makes_an_oci_image() {
 }
 
 #[test]
+fn a_blob_of_a_layout_that_is_not_what_its_digest_says_never_gets_into_the_registry() {
+    let (server, desk) = (Server::new(), Desk::new());
+    for size in [3000, 8_000_000] {
+        let oci = desk.path(&format!("oci{size}"));
+        layout(&oci, &[layer("base", size), layer("app", 10)]);
+        let blob = oci.join("blobs/sha256").join(&digest::of(&layer("base", size))[7..]);
+        let other = layer("other", size);
+        std::fs::write(&blob, &other).unwrap();
+        desk.write("oci.tar", archive(&oci));
+        for from in [format!("oci:oci{size}"), "oci-archive:oci.tar".to_owned()] {
+            let ran = desk.run(&["--from", &from, &format!("{}/app:v1", server.host)]).ended(2);
+            assert!(ran.stderr.contains("digest"), "{}", ran.stderr);
+        }
+        assert!(!server.state().blobs.contains_key(&digest::of(&other)));
+        assert!(server.state().uploads.is_empty());
+    }
+}
+
+#[test]
 fn the_same_image_under_another_manifest_is_there_already() {
     let (server, desk) = (Server::new(), Desk::new());
     let image = saved(&[layer("base", 3000)], "one");

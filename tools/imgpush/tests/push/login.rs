@@ -144,6 +144,18 @@ fn a_machine_without_cas_speaks_http() {
 }
 
 #[test]
+fn a_file_without_a_ca_is_told_of() {
+    let (server, desk) = (Server::new(), Desk::new());
+    image(&desk, 3000);
+    desk.write("ca.crt", [0x30, 0x82, 1, 2]);
+    desk.write("empty.pem", "");
+    for file in ["ca.crt", "empty.pem", "absent.pem"] {
+        let ran = push(&desk, &format!("{}/app:v1", server.host), &[("IMGPUSH_CA_FILE", file)]).ended(2);
+        assert!(ran.stderr.contains(file) && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn helpers_are_asked_and_named_where_they_fail() {
     use std::os::unix::fs::PermissionsExt as _;
     let (server, desk) = (Server::new(), Desk::new());
