@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::entries::{Entries, Entry};
-use super::wanted::{Choice, Wanted};
+use super::wanted::{Choice, Wanted, target};
 use super::{Arriving, Documents, GZIP, LARGEST_DOCUMENT, Links, blob_digest};
 use crate::compress::Compression;
 use crate::digest::Hasher;
@@ -158,9 +158,9 @@ pub async fn unpack(
             work.repository.path()
         ));
     }
-    for (path, target) in links {
-        if let Some(layer) = unpacked.layers.get(&target).cloned() {
-            unpacked.layers.insert(path, layer);
+    for path in links.keys() {
+        if let Some(layer) = target(path, &links).and_then(|target| unpacked.layers.get(target)).cloned() {
+            unpacked.layers.insert(path.clone(), layer);
         }
     }
     Ok(unpacked)

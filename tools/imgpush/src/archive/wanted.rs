@@ -72,12 +72,23 @@ impl Choice<'_> {
 
 /// These paths, and what those lead to that are links.
 pub fn with_targets(mut paths: Paths, links: &Links) -> Paths {
-    let mut linked: Vec<String> = paths.iter().filter_map(|path| links.get(path)).cloned().collect();
-    while let Some(target) = linked.pop() {
-        linked.extend(links.get(&target).filter(|next| !paths.contains(*next)).cloned());
-        paths.insert(target);
-    }
+    let targets: Vec<String> =
+        paths.iter().filter_map(|path| target(path, links)).map(ToOwned::to_owned).collect();
+    paths.extend(targets);
     paths
+}
+
+/// What a link leads to in the end, other links between.
+pub(super) fn target<'a>(path: &str, links: &'a Links) -> Option<&'a str> {
+    let mut target = links.get(path)?;
+    // No chain is longer than all links are, unless it is a ring.
+    for _ in 0..links.len() {
+        match links.get(target) {
+            Some(next) => target = next,
+            None => return Some(target),
+        }
+    }
+    None
 }
 
 /// The paths of what an image of a `docker save` stream needs, if the documents tell them by now.

@@ -49,7 +49,8 @@ fn a_saved_image_is_there_and_is_not_sent_again() {
 #[test]
 fn the_bytes_do_not_depend_on_threads_files_or_streams() {
     let (server, desk) = (Server::new(), Desk::new());
-    let layers = [layer("base", 3_500_000), layer("app", 3000), layer("base", 3_500_000)];
+    let layers =
+        [layer("base", 3_500_000), layer("app", 3000), layer("base", 3_500_000), layer("base", 3_500_000)];
     let new = saved(&layers, "one");
     let old = saved_classically(&layers, "one");
     desk.write("a.tar", &new);

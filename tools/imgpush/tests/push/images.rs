@@ -155,7 +155,7 @@ pub(crate) fn saved_classically(layers: &[Vec<u8>], note: &str) -> Vec<u8> {
     };
     for (number, layer) in layers.iter().enumerate() {
         let path = format!("{:064x}/layer.tar", number + 1);
-        if let Some(same) = layers[..number].iter().position(|other| other == layer) {
+        if let Some(same) = layers[..number].iter().rposition(|other| other == layer) {
             let mut header = tar::Header::new_ustar();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
