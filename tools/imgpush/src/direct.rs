@@ -109,6 +109,13 @@ async fn blob_from_folder(folder: &Folder, blob: &Descriptor, work: &Work) -> Re
     if work.known.has(&blob.digest, &work.repository).await? {
         return Ok(0);
     }
+    let another = || PushError::Archive {
+        name: folder.0.display().to_string(),
+        problem: format!("the content of {} is not what its digest says", blob.digest),
+    };
+    if !folder.may_be_sent(&blob.digest).await? {
+        return Err(another());
+    }
     let bar = work.progress.layer(&short(&blob.digest), blob.size);
     let pieces = folder.blob(&blob.digest).await?.inspect(move |piece| {
         if let Ok(piece) = piece {
@@ -116,13 +123,7 @@ async fn blob_from_folder(folder: &Folder, blob: &Descriptor, work: &Work) -> Re
         }
     });
     let uploaded = work.repository.upload(Box::pin(pieces), Some(&blob.digest)).await?;
-    if uploaded.digest == blob.digest {
-        return Ok(uploaded.sent);
-    }
-    Err(PushError::Archive {
-        name: folder.0.display().to_string(),
-        problem: format!("the content of {} is not what its digest says", blob.digest),
-    })
+    if uploaded.digest == blob.digest { Ok(uploaded.sent) } else { Err(another()) }
 }
 
 /// Makes the manifest of a saved image whose layers are in the registry.

@@ -1,16 +1,16 @@
 //! An OCI image layout in a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use image_reference::ImageReference;
 use tokio::io::AsyncReadExt as _;
 
 use super::graph::root_in;
 use super::{Graph, blob_path, graph};
 use crate::compress::BLOCK;
-use crate::digest;
+use crate::digest::{self, Hasher};
 use crate::error::PushError;
 use crate::registry::Pieces;
 
@@ -35,6 +35,26 @@ impl Folder {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(PushError::file(&path, cause)),
         }
+    }
+
+    /// Whether a blob that a link leads to elsewhere is what its digest says; other blobs are seen to on their way. Bazel's
+    /// `rules_oci` keeps layers outside its layouts, so that links are followed, but nothing else of this machine is to be
+    /// sent anywhere on the word of a layout.
+    pub async fn may_be_sent(&self, digest: &str) -> Result<bool, PushError> {
+        let Some(path) = self.path(digest) else { return Ok(true) };
+        let real = |path: &Path| path.canonicalize().map_err(|cause| PushError::file(path, cause));
+        if real(&path)?.starts_with(real(&self.0)?) {
+            return Ok(true);
+        }
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let mut pieces = self.blob(digest).await?;
+        let mut hasher = Hasher::new();
+        while let Some(piece) = pieces.next().await {
+            hasher.update(&piece?);
+        }
+        Ok(hasher.finish() == digest)
     }
 
     /// The bytes of a blob.
