@@ -158,7 +158,7 @@ impl PushError {
 
     /// Whether one of the two sides could not prove who it is, which no retry mends.
     pub fn is_about_certificates(&self) -> bool {
-        let about = matches!(self, Self::Unreachable { message, .. } | Self::NoEngine(message) if message.contains("certificate"));
+        let about = matches!(self, Self::Unreachable { message, .. } | Self::NoEngine(message) if names_a_certificate(message));
         about || self.wants_a_client_certificate()
     }
 
@@ -227,7 +227,7 @@ impl PushError {
             _ if self.wants_a_client_certificate() => {
                 "--client-cert and --client-key, or docker's certs.d, hold what this registry asks for"
             }
-            Self::Unreachable { message, .. } if message.contains("certificate") => {
+            Self::Unreachable { message, .. } if names_a_certificate(message) => {
                 "--ca-file FILE or IMGPUSH_CA_FILE names the registry's own CA"
             }
             Self::Refused { message, .. } if message.contains("413") => {
@@ -248,6 +248,11 @@ impl PushError {
             _ => return None,
         })
     }
+}
+
+/// Whether a message is about a certificate; the name of a repository in a URL is none of its words.
+fn names_a_certificate(message: &str) -> bool {
+    message.split_whitespace().any(|word| word.contains("certificate") && !word.contains('/'))
 }
 
 impl From<PushError> for Failure {

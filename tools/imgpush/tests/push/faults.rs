@@ -256,8 +256,11 @@ fn a_port_that_nobody_listens_at_is_transient() {
     let desk = Desk::new();
     let mut server = Server::new();
     server.host = "127.0.0.1:1".to_owned();
-    let ran = push(&server, &desk, &[]).ended(75);
-    assert!(ran.stderr.contains("127.0.0.1:1") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    // Whatever the image is called.
+    for path in ["app:v1", "certificates/app:v1"] {
+        let ran = push_to(path, &SMALL, &server, &desk, &[]).ended(75);
+        assert!(ran.stderr.contains("127.0.0.1:1") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    }
 }
 
 #[cfg(unix)]
