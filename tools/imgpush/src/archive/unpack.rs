@@ -153,8 +153,8 @@ pub async fn unpack(
     }
     if choice.is_exceeded(unpacked.layers.keys(), &links, &unpacked.documents) {
         work.progress.warn(&format!(
-            "layers of other images went to {} too, as the stream names its images behind them; from a file only the \
-             image's own are sent",
+            "layers of other images went to {} too, as the archive names its images behind them; from a file that \
+             is not compressed as a whole only the image's own are sent",
             work.repository.path()
         ));
     }
