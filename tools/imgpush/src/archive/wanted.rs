@@ -1,8 +1,8 @@
 //! Which layers of an archive are sent: those of the image that is meant, as soon as it can be told which these are.
 //!
-//! The documents of a file are read before its layers, unless all of it is compressed. A stream tells it only where it names its images before their
-//! layers come, which no engine's does: `docker save` sorts its entries by path (`blobs/`, `index.json`,
-//! `manifest.json`), and podman, crane and buildx end with what names the rest. To wait for that would take as much room
+//! The documents of a file are read before its layers, unless all of it is compressed. A stream tells it only where it
+//! names its images before their layers come, which no engine's does: `docker save` sorts its entries by path (`blobs/`,
+//! `index.json`, `manifest.json`), and podman, crane and buildx end with what names the rest. To wait for that would take as much room
 //! as the stream. So all its layers are sent, and those of other images are told of at its end; nothing names them in the
 //! registry, whose garbage collection takes them.
 
