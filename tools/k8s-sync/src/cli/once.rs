@@ -294,7 +294,8 @@ impl Sync {
         }
         account.synced = true;
         if self.timeout > 0 {
-            self.until_healthy(target, Wanted::is_waited_for)
+            let (_, labels) = target.application.lists(&target.plan);
+            self.until_healthy(target, Wanted::is_waited_for, &labels)
                 .await
                 .inspect_err(|_| account.healthy = Some(false))?;
         }
@@ -317,7 +318,7 @@ impl Sync {
         for target in &targets {
             // What was not applied here may not be there, whatever its kind.
             let is_told = |wanted: &Wanted| wanted.is_waited_for() || !can_be_lacking(&wanted.identity.kind);
-            let healthy = self.until_healthy(target, is_told).await;
+            let healthy = self.until_healthy(target, is_told, &target.common_labels()).await;
             healthy
                 .map_err(|failure| placed(target.name(), failure))
                 .inspect_err(|_| account.healthy = Some(false))?;
@@ -340,14 +341,14 @@ impl Sync {
         &self,
         target: &Target,
         is_waited_for: impl Fn(&Wanted) -> bool,
+        labels: &str,
     ) -> Result<(), Failure> {
-        let (_, labels) = target.application.lists(&target.plan);
         let wanted = target.plan.wanted.iter().filter(|wanted| is_waited_for(wanted));
         let objects = target.application.places(&target.cluster, wanted).await?;
         if objects.is_empty() {
             return Ok(());
         }
         let timeout = Duration::from_secs(self.timeout);
-        Ok(wait::until_healthy(&target.cluster, &objects, &labels, timeout).await?)
+        Ok(wait::until_healthy(&target.cluster, &objects, labels, timeout).await?)
     }
 }

@@ -5,7 +5,7 @@ use step::{Failure, Format, Io};
 use crate::cluster::{Cluster, Destination};
 use crate::error::SyncError;
 use crate::manifest::Identity;
-use crate::plan::Plan;
+use crate::plan::{Plan, Wanted};
 use crate::report::{self, Change};
 use crate::reports::Account;
 use crate::rollback::Journal;
@@ -31,6 +31,17 @@ impl Target {
     /// What went wrong, and in which of several clusters.
     pub(super) fn failed(&self, error: SyncError) -> Failure {
         placed(self.name(), error.into())
+    }
+
+    /// Labels by which the wanted objects are told from the others of their lists: none, where one is not there yet or is
+    /// another's, who may bring it without them.
+    pub(super) fn common_labels(&self) -> String {
+        let (_, labels) = self.application.lists(&self.plan);
+        let set = self.application.parent().id();
+        let is_member = |object: &Wanted| {
+            self.plan.live.get(&object.identity).is_some_and(|standing| standing.set() == Some(set.as_str()))
+        };
+        if self.plan.wanted.iter().all(is_member) { labels } else { String::new() }
     }
 
     /// Tells what the server has warned of.

@@ -277,6 +277,10 @@ fn waiting_is_for_what_is_not_there() {
     assert_eq!(waited(0)["synced"], true);
     app.config_map("a", "2");
     assert_eq!(waited(0)["synced"], false);
+    // Somebody else may have brought it.
+    app.kubectl(&["-n", &app.namespace, "create", "configmap", "theirs", "--from-literal=value=1"]);
+    app.config_map("theirs", "1");
+    assert_eq!(waited(0)["healthy"], true);
 }
 
 #[test]
