@@ -3,24 +3,13 @@
 /// The text without what could be used or could deceive: URLs without user, password and query, since a storage service's
 /// have a signature there that stands for a login; characters that a terminal obeys as escapes.
 pub fn shown(text: &str) -> String {
-    let text = step::without_credentials(text);
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find("://") {
-        let (head, tail) = rest.split_at(at + 3);
-        out.push_str(head);
-        let end = tail.find(|c: char| "'\"`<>".contains(c) || c.is_whitespace()).unwrap_or(tail.len());
-        let (url, behind) = tail.split_at(end);
-        match url.find(['?', '#']) {
-            Some(query) => {
-                out.push_str(&url[..query]);
-                out.push_str("?…");
-            }
-            None => out.push_str(url),
+    let mut out = step::with_urls(text, |url, out| match url.find(['?', '#']) {
+        Some(query) => {
+            out.push_str(&url[..query]);
+            out.push_str("?…");
         }
-        rest = behind;
-    }
-    out.push_str(rest);
+        None => out.push_str(url),
+    });
     if out.contains(is_obeyed) {
         out = out.chars().fold(String::new(), |mut all, c| {
             if is_obeyed(c) {

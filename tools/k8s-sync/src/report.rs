@@ -5,6 +5,7 @@ use step::{Failure, Format, Records};
 
 use crate::health::Status;
 use crate::manifest::Identity;
+use crate::reports::Account;
 
 /// So many of the objects that a message is about are told.
 const SHOWN: usize = 5;
@@ -154,21 +155,9 @@ pub fn difference(
 }
 
 /// Tells of the whole run, where that is asked for.
-pub fn summary(
-    out: &mut Records,
-    format: Format,
-    tally: Tally,
-    requests: u64,
-    synced: bool,
-    healthy: Option<bool>,
-) -> Result<(), Failure> {
+pub fn summary(out: &mut Records, format: Format, account: &Account) -> Result<(), Failure> {
     if format != Format::Json {
         return Ok(());
     }
-    let summary: Value = json!({
-        "schema": "k8s-sync/v1", "kind": "summary", "synced": synced, "healthy": healthy,
-        "created": tally.created, "configured": tally.configured, "unchanged": tally.unchanged, "pruned": tally.pruned,
-        "requests": requests,
-    });
-    out.line(summary.to_string())
+    out.line(step::document("k8s-sync", account.summary()))
 }

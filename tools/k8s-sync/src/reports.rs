@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use quick_xml::escape::escape;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use step::Failure;
 
 use crate::error::SyncError;
@@ -37,16 +37,19 @@ pub struct Account {
 }
 
 impl Account {
-    /// A failure with what the run has come to: the summary that JSON's last line is.
-    pub fn summed_up(&self, failure: Failure) -> Failure {
+    /// What the run has come to: JSON's last line.
+    pub fn summary(&self) -> Map<String, Value> {
         let counts = self.tally.counts().map(|(change, count)| (change.word(), json!(count)));
-        let rest = [
-            ("kind", json!("summary")),
-            ("synced", json!(self.synced)),
-            ("healthy", json!(self.healthy)),
-            ("requests", json!(self.requests)),
-        ];
-        rest.into_iter().chain(counts).fold(failure, |failure, (field, value)| failure.with(field, value))
+        let [kind, synced, healthy] =
+            [("kind", json!("summary")), ("synced", json!(self.synced)), ("healthy", json!(self.healthy))];
+        let fields = [kind, synced, healthy].into_iter().chain(counts);
+        let all = fields.chain([("requests", json!(self.requests))]);
+        all.map(|(field, value)| (field.to_owned(), value)).collect()
+    }
+
+    /// A failure with that.
+    pub fn summed_up(&self, failure: Failure) -> Failure {
+        self.summary().into_iter().fold(failure, |failure, (field, value)| failure.with(&field, value))
     }
 }
 

@@ -35,6 +35,9 @@ fn cluster() -> &'static Variables {
     CLUSTER.get_or_init(|| variables(service("cluster").arg("up")))
 }
 
+/// A manifest, for [`Application::manifest`], of what nobody here gives an address.
+const NEVER_HEALTHY: &str = "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}";
+
 /// An application in a namespace of its own, and the folder that its manifests are in.
 struct Application {
     home: Home,

@@ -64,7 +64,11 @@ pub fn replaceable(files: &[PathBuf]) -> Result<Vec<Cow<'_, Path>>, Failure> {
 
 /// Whether a path leads to a pipe, a device or a socket.
 pub fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+    fs::metadata(path).is_ok_and(|there| is_stream(&there))
+}
+
+fn is_stream(there: &fs::Metadata) -> bool {
+    !there.is_file() && !there.is_dir()
 }
 
 /// The file itself, at the end of symbolic links, if it is there.
@@ -76,7 +80,7 @@ pub fn end_of(path: &Path) -> Cow<'_, Path> {
 pub fn what_is_at(to: &Path) -> Result<Before, Failure> {
     match fs::metadata(to) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Before::Nothing),
-        Ok(there) if !there.is_file() && !there.is_dir() => return Ok(Before::Stream),
+        Ok(there) if is_stream(&there) => return Ok(Before::Stream),
         _ => {}
     }
     let content = fs::read(to).or_fail_with(FailureKind::Input, || format!("can't read {}", to.display()))?;

@@ -9,6 +9,10 @@ use crate::images::{Together, layer, saved_together};
 use crate::server::Server;
 use crate::{Desk, Printed as _};
 
+/// The ways to name what is saved as `both`.
+const SOURCES: [&str; 5] =
+    ["docker-archive:both.tar", "docker-archive:-", "oci-archive:both.tar", "oci-archive:-", "oci:both"];
+
 /// Every way that an archive of several images comes.
 const WAYS: [Together; 4] = [
     Together { is_compressed: false, names_first: false },
@@ -50,13 +54,7 @@ fn images_of_one_tag_are_told_apart_by_their_names() {
         let both = saved_together(&[(&one, layers("one")), (&two, layers("two"))], together);
         unpacked(&both, &desk.path("both"));
         desk.write("both.tar", both);
-        for from in [
-            "docker-archive:both.tar",
-            "docker-archive:-",
-            "oci-archive:both.tar",
-            "oci-archive:-",
-            "oci:both",
-        ] {
+        for from in SOURCES {
             server.state().manifests.clear();
             push(&desk, from, &two).ended(0);
             assert_eq!(note(&server, "two", "v1"), two, "{from}");
@@ -120,13 +118,7 @@ fn names_are_compared_as_references() {
 fn only_what_the_image_needs_is_sent() {
     for together in WAYS {
         let desk = Desk::new();
-        for from in [
-            "docker-archive:both.tar",
-            "docker-archive:-",
-            "oci-archive:both.tar",
-            "oci-archive:-",
-            "oci:both",
-        ] {
+        for from in SOURCES {
             let server = Server::new();
             let name = |image: &str| format!("{}/{image}:v1", server.host);
             let (one, two) = (name("one"), name("two"));

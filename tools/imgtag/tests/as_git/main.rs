@@ -15,6 +15,9 @@ use std::process::Output;
 
 use hermetic::Home;
 
+/// Git's own limit, below which it unpacks.
+const UNPACK_LIMIT: usize = 100;
+
 /// A home with repositories in it.
 struct Place {
     home: Home,
@@ -27,6 +30,19 @@ impl Place {
 
     fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// Puts into a repository what the stream says (git-fast-import(1)); fewer objects than the limit become loose ones.
+    fn fast_import(&self, folder: &Path, unpack_limit: usize, stream: &str) {
+        let limit = format!("fastimport.unpackLimit={unpack_limit}");
+        let mut import = self.home.program("git");
+        import
+            .current_dir(folder)
+            .args(["-c", &limit, "fast-import", "--quiet", "--force"])
+            .stdin(std::process::Stdio::piped());
+        let mut import = import.spawn().unwrap();
+        std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+        assert!(import.wait().unwrap().success());
     }
 
     fn git(&self, folder: &Path, words: &[&str]) -> Output {
@@ -149,14 +165,7 @@ fn the_length_grows_with_the_packed_objects() {
         made = objects;
         stream += "commit refs/heads/main\ncommitter A <a@example.invalid> 1767225600 +0000\ndata 1\nx\n";
         write!(stream, "M 644 inline file\ndata {}\n{objects}\n", objects.to_string().len()).unwrap();
-        let mut import = place.home.program("git");
-        import
-            .current_dir(&folder)
-            .args(["fast-import", "--quiet", "--force"])
-            .stdin(std::process::Stdio::piped());
-        let mut import = import.spawn().unwrap();
-        std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
-        assert!(import.wait().unwrap().success());
+        place.fast_import(&folder, UNPACK_LIMIT, &stream);
         place.same_as_git(&folder, &["main", "main^{tree}", "main:file"]);
         assert_eq!(place.imgtag(&folder, &["main"]).stdout.len(), length + 1, "{objects} objects");
     }

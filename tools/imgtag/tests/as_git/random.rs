@@ -1,9 +1,7 @@
 //! Hundreds of revisions in repositories made at random, each asked of git and of imgtag.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use crate::Place;
 
@@ -25,7 +23,7 @@ impl Random {
         self.below(many) == 0
     }
 
-    fn choice<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    fn choice<T: Copy>(&mut self, all: &[T]) -> T {
         let number = self.below(all.len() as u64);
         all[usize::try_from(number).unwrap()]
     }
@@ -62,13 +60,9 @@ fn make(place: &Place, random: &mut Random, name: &str) -> PathBuf {
     let format = random.choice(&["sha1", "sha1", "sha256"]);
     place.done(&folder, &["init", "-q", "-b", "main", &format!("--object-format={format}")]);
     // Below the limit the objects are left loose.
-    let limit = format!("fastimport.unpackLimit={}", random.choice(&["0", "100000"]));
+    let limit = random.choice(&[0, 100_000]);
     let commits = 5 + random.below(60);
-    let mut import = place.home.program("git");
-    import.current_dir(&folder).args(["-c", &limit, "fast-import", "--quiet"]).stdin(Stdio::piped());
-    let mut import = import.spawn().unwrap();
-    import.stdin.take().unwrap().write_all(history(random, commits).as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success());
+    place.fast_import(&folder, limit, &history(random, commits));
     match random.below(5) {
         0 => drop(place.done(&folder, &["repack", "-qad"])),
         1 => {

@@ -17,17 +17,7 @@ impl Place {
         }
         let who = "committer A <a@example.invalid> 1767225600 +0000";
         write!(stream, "commit refs/heads/main\n{who}\ndata 1\nx\nM 644 inline {kind}\ndata 1\nx\n").unwrap();
-        let mut import = self.home.program("git");
-        import.current_dir(folder).args([
-            "-c",
-            "fastimport.unpackLimit=0",
-            "fast-import",
-            "--quiet",
-            "--force",
-        ]);
-        let mut import = import.stdin(Stdio::piped()).spawn().unwrap();
-        import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
-        assert!(import.wait().unwrap().success());
+        self.fast_import(folder, 0, &stream);
     }
 
     fn bare(&self, name: &str) -> std::path::PathBuf {

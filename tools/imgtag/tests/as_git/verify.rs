@@ -1,6 +1,6 @@
 //! From a tag back to the commit, and what is said where there is none or several.
 
-use crate::{Place, two_blobs_that_look_alike};
+use crate::{Place, UNPACK_LIMIT, two_blobs_that_look_alike};
 
 #[test]
 fn verify_leads_from_a_tag_back_to_the_commit() {
@@ -76,14 +76,7 @@ fn control_characters_of_subjects_are_escaped() {
                 "commit refs/heads/many\ncommitter a <a@b.test> {number} +0000\ndata {length}\n{message}\n"
             )
     });
-    let mut import = place.home.program("git");
-    import
-        .current_dir(&folder)
-        .args(["fast-import", "--quiet", "--force"])
-        .stdin(std::process::Stdio::piped());
-    let mut import = import.spawn().unwrap();
-    std::io::Write::write_all(&mut import.stdin.take().unwrap(), stream.as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success());
+    place.fast_import(&folder, UNPACK_LIMIT, &stream);
     let ids = place.done(&folder, &["rev-list", "many"]);
     let mut seen = std::collections::HashSet::new();
     let start = ids.lines().map(|id| &id[..4]).find(|start| !seen.insert(*start)).unwrap();

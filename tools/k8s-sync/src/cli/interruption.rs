@@ -4,16 +4,13 @@ use step::{Cleanup, Failure, FailureKind, Interruption, Io, ResultExt as _};
 use tokio::sync::oneshot;
 
 /// A signal on which a run takes back what it has changed.
-pub(super) struct Signal {
-    comes: Option<oneshot::Receiver<()>>,
-    _interruption: Option<Interruption>,
-}
+pub(super) struct Signal(Option<(oneshot::Receiver<()>, Interruption)>);
 
 impl Signal {
     /// Where nothing is taken back none is waited for, and the first ends the run at once.
     pub(super) fn awaited(takes_back: bool, io: &Io) -> Result<Self, Failure> {
         if !takes_back {
-            return Ok(Self { comes: None, _interruption: None });
+            return Ok(Self(None));
         }
         let (tell, comes) = oneshot::channel();
         let console = io.console.clone();
@@ -23,12 +20,12 @@ impl Signal {
             let _ = tell.send(());
         });
         let interruption = interruption.or_fail_with(FailureKind::Internal, || "can't watch for signals")?;
-        Ok(Self { comes: Some(comes), _interruption: Some(interruption) })
+        Ok(Self(Some((comes, interruption))))
     }
 
     /// Ends when it has come.
     pub(super) async fn comes(&mut self) {
-        if let Some(comes) = &mut self.comes
+        if let Some((comes, _)) = &mut self.0
             && comes.await.is_ok()
         {
             return;

@@ -178,7 +178,7 @@ impl Sync {
         }
         account.requests = requests(&targets);
         account.synced = !account.tally.changed();
-        report::summary(&mut io.out, format, account.tally, account.requests, account.synced, None)?;
+        report::summary(&mut io.out, format, account)?;
         Ok(if account.synced { ExitStatus::Done } else { ExitStatus::No })
     }
 
@@ -207,7 +207,7 @@ impl Sync {
         }
         account.requests = requests(&targets);
         account.synced = !account.tally.changed();
-        report::summary(&mut io.out, format, account.tally, account.requests, account.synced, None)?;
+        report::summary(&mut io.out, format, account)?;
         Ok(ExitStatus::Done)
     }
 
@@ -259,7 +259,7 @@ impl Sync {
         }
         account.requests = requests(&targets);
         (account.synced, account.healthy) = (true, (self.timeout > 0).then_some(true));
-        report::summary(&mut io.out, format, account.tally, account.requests, true, account.healthy)?;
+        report::summary(&mut io.out, format, account)?;
         Ok(ExitStatus::Done)
     }
 
@@ -326,14 +326,7 @@ impl Sync {
         account.requests = requests(&targets);
         account.healthy = Some(true);
         account.synced = targets.iter().all(|target| target.plan.is_empty());
-        report::summary(
-            &mut io.out,
-            format,
-            account.tally,
-            account.requests,
-            account.synced,
-            account.healthy,
-        )?;
+        report::summary(&mut io.out, format, account)?;
         Ok(ExitStatus::Done)
     }
 

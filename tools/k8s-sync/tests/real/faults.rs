@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hermetic::{Home, Variables, service, variables};
 
-use crate::{Application, cluster};
+use crate::{Application, NEVER_HEALTHY, cluster};
 
 const OBJECTS: usize = 200;
 
@@ -402,7 +402,7 @@ fn where_one_cluster_fails_all_are_as_before() {
         command.args(words).output().unwrap()
     };
     app.config_map("a", "1");
-    app.manifest("web", "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}");
+    app.manifest("web", NEVER_HEALTHY);
     assert!(run(&["--timeout", "0"]).status.success());
     // It has its address in one of them only.
     let address = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}"#;

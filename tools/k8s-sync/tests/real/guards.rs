@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::{Application, cluster};
+use crate::{Application, NEVER_HEALTHY, cluster};
 
 const ALL_KINDS: &str = "clusterResourceWhitelist: [{group: '*', kind: '*'}]";
 
@@ -190,7 +190,7 @@ fn a_run_that_is_interrupted_says_what_may_be_half_done() {
 
 /// A run that waits for what never gets healthy, when `done` has come of what it wrote.
 fn waits_in_vain(app: &Application, done: &[&str]) -> Child {
-    app.manifest("web", "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}");
+    app.manifest("web", NEVER_HEALTHY);
     let words = ["--prune", "--timeout", "60", "--rollback-on-failure"];
     let run = app.command("apply", &words).stderr(Stdio::piped()).spawn().unwrap();
     app.kubectl(&[&["-n", &app.namespace, "wait", "--timeout=60s"], done].concat());

@@ -1,6 +1,6 @@
 //! Whose a field is: what others have, leave, scale or applied before, and what can't change or is ignored.
 
-use crate::Application;
+use crate::{Application, NEVER_HEALTHY};
 
 #[test]
 fn replicas_that_an_autoscaler_sets_are_left_alone() {
@@ -158,8 +158,6 @@ fn a_secrets_texts_are_seen_and_kept_like_its_data() {
     app.refused(75, "apply", &words);
     assert_eq!(data(), r#"{"a":"MQ=="}"#);
 }
-
-const NEVER_HEALTHY: &str = "v1\nkind: Service\nspec: {type: LoadBalancer, ports: [{port: 80}]}";
 
 /// A Deployment without pods, as somebody's manifest has it.
 fn scaled_down(rest: &str) -> String {

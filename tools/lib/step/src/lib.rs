@@ -30,4 +30,6 @@ pub use output::{Format, document};
 pub use printable::printable;
 pub use program::{Io, Preferences, Program, main};
 pub use records::Records;
-pub use secret::{Secret, split_userinfo, text_or_file, url_without_credentials, without_credentials};
+pub use secret::{
+    Secret, split_userinfo, text_or_file, url_without_credentials, with_urls, without_credentials,
+};

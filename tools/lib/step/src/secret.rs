@@ -40,6 +40,11 @@ pub fn text_or_file(value: &str) -> std::io::Result<String> {
 
 /// The text with the `user:password@` of every URL in it removed.
 pub fn without_credentials(text: &str) -> String {
+    with_urls(text, |url, out| out.push_str(url))
+}
+
+/// The text with its URLs written anew: `write` is given what follows `://`, without the `user:password@`.
+pub fn with_urls(text: &str, write: impl Fn(&str, &mut String)) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -47,7 +52,7 @@ pub fn without_credentials(text: &str) -> String {
         out.push_str(head);
         let end = tail.find(|c: char| "'\"`<>".contains(c) || c.is_whitespace()).unwrap_or(tail.len());
         let (url, behind) = tail.split_at(end);
-        out.push_str(split_userinfo(url).1);
+        write(split_userinfo(url).1, &mut out);
         rest = behind;
     }
     out.push_str(rest);
