@@ -1,5 +1,6 @@
 //! An image, straight from where it is to the registry.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use crate::archive::{
     AT_ONCE, Arriving, Documents, Entry, Expected, Folder, GZIP, Graph, Paths, Saved, Unpacked, Wanted, Work,
     blob_path, by_digest, graph, open, root, root_of, saved, short, told_by_index, told_by_manifest, unpack,
 };
-use crate::engine::{Engine, LocalImage, expected_paths};
+use crate::engine::{Engine, LocalImage, Storage, expected_paths};
 use crate::error::PushError;
 use crate::registry::{Descriptor, Manifest, MediaType, Repository};
 
@@ -40,7 +41,30 @@ impl Ready {
     }
 }
 
-/// Sends what an engine's image needs.
+/// Sends what an image in the engine's storage needs.
+pub async fn from_storage(
+    storage: &Storage,
+    local: &LocalImage,
+    image: &ImageReference,
+    tag: &str,
+    work: &Work,
+) -> Result<Ready, PushError> {
+    let expected = Expected { by_path: expected_paths(&local.diff_ids), otherwise: None };
+    // The same layer may be there twice, upon different others.
+    let mut seen = HashSet::new();
+    let layers = storage.layers.iter().filter(|layer| seen.insert(&layer.diff_id)).cloned().collect();
+    let entries = Entry::read_stored(layers, work.compression.blocks())?;
+    let unpacked = unpack(entries, Wanted::All, &expected, work).await?;
+    let saved = Saved {
+        config: Bytes::from(storage.configuration.clone()),
+        id: local.id.clone(),
+        diff_ids: local.diff_ids.clone(),
+        layers: local.diff_ids.iter().map(|diff_id| blob_path(diff_id)).collect(),
+    };
+    finish_saved(unpacked, saved, image, tag, "the engine's storage", work).await
+}
+
+/// Sends what an engine's image needs, from the engine's export.
 pub async fn from_engine(
     engine: &Engine,
     local: &LocalImage,
@@ -55,7 +79,8 @@ pub async fn from_engine(
     let export = Arriving::new(engine.export(&reference, &work.progress));
     let entries = Entry::read(export, name.clone(), work.compression.blocks())?;
     let unpacked = unpack(entries, Wanted::All, &expected, work).await?;
-    finish_saved(unpacked, image, tag, &name, work).await
+    let saved = saved(&unpacked.documents, image, tag, &name)?;
+    finish_saved(unpacked, saved, image, tag, &name, work).await
 }
 
 /// Sends what an image in a `docker save` archive needs; no file is stdin. Of a file may be known what the image is, and the
@@ -76,7 +101,8 @@ pub async fn from_docker_archive(
     let told = |documents: &Documents| told_by_manifest(documents, image, tag, &name);
     let wanted = known.map_or(Wanted::Told(&told), |(_, paths)| Wanted::At(paths.clone()));
     let unpacked = unpack(entries, wanted, &expected, work).await?;
-    finish_saved(unpacked, image, tag, &name, work).await
+    let saved = saved(&unpacked.documents, image, tag, &name)?;
+    finish_saved(unpacked, saved, image, tag, &name, work).await
 }
 
 /// Sends what an image in an archive of an OCI layout needs; no file is stdin. Of a file may be known what that is.
@@ -129,13 +155,13 @@ async fn blob_from_folder(folder: &Folder, blob: &Descriptor, work: &Work) -> Re
 /// Makes the manifest of a saved image whose layers are in the registry.
 async fn finish_saved(
     unpacked: Unpacked,
+    saved: Saved,
     image: &ImageReference,
     tag: &str,
     name: &str,
     work: &Work,
 ) -> Result<Ready, PushError> {
     let damaged = |problem: String| PushError::Archive { name: name.to_owned(), problem };
-    let saved = saved(&unpacked.documents, image, tag, name)?;
     let mut layers = Vec::with_capacity(saved.layers.len());
     for (path, diff_id) in saved.layers.iter().zip(&saved.diff_ids) {
         let layer = unpacked.layers.get(path).ok_or_else(|| damaged(format!("there is no {path}")))?;

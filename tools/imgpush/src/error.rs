@@ -85,6 +85,9 @@ pub enum PushError {
     /// An upload broke off, and its bytes can't be had again from what is kept of them.
     #[error("{0}, and its bytes are gone")]
     Interrupted(String),
+    /// A layer can't be read from the engine's storage, or is not there what it should be. The engine's export may be whole.
+    #[error("can't read a layer in the engine's storage: {0}")]
+    Storage(String),
     /// A file or a stream is not the image that it should be.
     #[error("{name}: {problem}")]
     Archive {
@@ -182,6 +185,7 @@ impl PushError {
             Self::File { .. }
             | Self::EngineSettings(_)
             | Self::NoImage(_)
+            | Self::Storage(_)
             | Self::Archive { .. }
             | Self::Mismatch { .. } => FailureKind::Input,
             _ if self.wants_a_client_certificate() || self.is_about_permission() => FailureKind::Auth,

@@ -86,7 +86,9 @@ impl Layer {
         self.bar.inc(bytes);
         let periods = self.begun.elapsed().as_secs() / PACE.as_secs();
         if self.bar.is_hidden() && self.told.swap(periods, Ordering::Relaxed) != periods {
-            self.console.note(format!("{}: {} of {}", self.name, HumanBytes(done), HumanBytes(self.size)));
+            // A layer from the engine's storage is some headers larger than its files are.
+            let all = self.size.max(done);
+            self.console.note(format!("{}: {} of {}", self.name, HumanBytes(done), HumanBytes(all)));
         }
     }
 }

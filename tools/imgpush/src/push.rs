@@ -8,6 +8,7 @@ use step::Console;
 use crate::archive::Work;
 use crate::compress::{Compression, Level};
 use crate::direct::{self, Ready};
+use crate::engine::Storage;
 use crate::error::PushError;
 use crate::layers::{Image, Known};
 use crate::outcome::{Outcome, Pushed};
@@ -73,8 +74,9 @@ impl Push<'_> {
         if let Some(outcome) = self.adopt(&known, &local, there.as_ref()).await? {
             return Ok(outcome);
         }
+        let storage = self.storage(&local).await;
         if let (Source::Engine(engine), Local::Engine(image)) = (self.source, &local)
-            && let Some((told, sent)) = self.by_engine(engine, image).await?
+            && let Some((told, sent)) = self.by_engine(engine, image, storage.is_some()).await?
         {
             // An engine that ends without a word about the digest must have pushed this image all the same.
             let (pushed, is_it): (_, &dyn Fn(&Manifest) -> bool) = match &told {
@@ -88,7 +90,7 @@ impl Push<'_> {
         if let Some(outcome) = self.adopt(&known, &local, there.as_ref()).await? {
             return Ok(outcome);
         }
-        let ready = self.send_directly(local, known).await?;
+        let ready = self.send_directly(local, storage, known).await?;
         self.put(ready, there.as_ref()).await
     }
 
@@ -189,8 +191,26 @@ impl Push<'_> {
         Ok(None)
     }
 
+    /// The engine's storage, where the image may be read from it.
+    async fn storage(&self, local: &Local) -> Option<Storage> {
+        let (Source::Engine(engine), Local::Engine(image)) = (self.source, local) else { return None };
+        if self.options.way == Way::Daemon {
+            return None;
+        }
+        let storage = engine.storage(image).await;
+        if let Err(reason) = &storage {
+            self.console.detail(format!("the engine's storage can't be read here: {}", shown(reason)));
+        }
+        storage.ok()
+    }
+
     /// Sends everything but the manifest.
-    async fn send_directly(&self, local: Local, known: Known) -> Result<Ready, PushError> {
+    async fn send_directly(
+        &self,
+        local: Local,
+        mut storage: Option<Storage>,
+        known: Known,
+    ) -> Result<Ready, PushError> {
         let mut work = Work {
             repository: Arc::clone(self.repository),
             known: Arc::new(known),
@@ -199,13 +219,17 @@ impl Push<'_> {
             compression: Arc::new(Compression::new(self.options.level, self.options.threads)),
             progress: Progress::new(self.console.clone()),
         };
+        if storage.is_some() {
+            self.console.detail("reading layers in the engine's storage");
+        }
         let mut tries = 0;
         loop {
             let (image, tag) = (self.image, self.tag());
             let sent = match (self.source, &local) {
-                (Source::Engine(engine), Local::Engine(local)) => {
-                    direct::from_engine(engine, local, image, tag, &work).await
-                }
+                (Source::Engine(engine), Local::Engine(local)) => match &storage {
+                    Some(storage) => direct::from_storage(storage, local, image, tag, &work).await,
+                    None => direct::from_engine(engine, local, image, tag, &work).await,
+                },
                 (Source::Folder(folder), Local::Graph(graph)) => {
                     direct::from_folder(folder, graph.clone(), &work).await
                 }
@@ -226,6 +250,10 @@ impl Push<'_> {
             let from_stdin = matches!(self.source, Source::DockerArchive(None) | Source::OciArchive(None));
             tries += 1;
             match sent {
+                Err(error @ PushError::Storage(_)) => {
+                    self.console.note(format!("{}; taking the engine's export", shown(&error.to_string())));
+                    storage = None;
+                }
                 Err(PushError::Interrupted(reason) | PushError::NoEngine(reason))
                     if tries < TRIES && !from_stdin =>
                 {

@@ -9,12 +9,12 @@ use crate::words::shown;
 /// Who sends an engine's image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Way {
-    /// The engine, unless a push from its export is sooner done
+    /// The engine, unless this program is sooner done
     #[default]
     Auto,
     /// The engine
     Daemon,
-    /// This program, from the engine's export
+    /// This program, from the engine's storage where that can be read here, else from its export
     Direct,
 }
 
@@ -24,6 +24,7 @@ impl Push<'_> {
         &self,
         engine: &Engine,
         local: &LocalImage,
+        is_readable: bool,
     ) -> Result<Option<(Option<String>, u64)>, PushError> {
         // Older engines can't export an image without layers; there is nothing to compress in it.
         let direct = self.options.way == Way::Direct && !local.diff_ids.is_empty();
@@ -34,12 +35,14 @@ impl Push<'_> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         // The containerd store sends layers as it has them.
         let sends_as_it_is = local.description.is_some();
+        // Of what can be read in the engine's storage nothing is exported.
+        let exported = if is_readable { 0 } else { local.size };
         let is_too_much = |sending: &[Sending]| {
             automatic
                 && if sends_as_it_is {
                     is_uncompressed(sending, local.size)
                 } else {
-                    is_faster_here(sending, local.size, cores)
+                    is_faster_here(sending, exported, cores)
                 }
         };
         let credentials = self.repository.credentials();
@@ -88,15 +91,16 @@ mod speed {
 /// Seconds that are not worth a second start.
 const SECOND_START: f64 = 0.5;
 
-/// Whether the engine takes longer for what it has left to send of each layer than a push from its export would.
-fn is_faster_here(sending: &[Sending], image_size: u64, cores: u64) -> bool {
+/// Whether the engine takes longer for what it has left to send of each layer than this program would, which so many bytes
+/// are exported for.
+fn is_faster_here(sending: &[Sending], exported: u64, cores: u64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let seconds = |bytes: u64, speed: f64| bytes as f64 / speed;
     let left = |layer: &Sending| layer.total - layer.done;
     let all: u64 = sending.iter().map(left).sum();
     let largest = sending.iter().map(left).max().unwrap_or_default();
     let engine = seconds(largest.max(all / cores), speed::ENGINE);
-    let here = seconds(image_size, speed::EXPORT) + seconds(all / cores, speed::HERE);
+    let here = seconds(exported, speed::EXPORT) + seconds(all / cores, speed::HERE);
     engine > here + SECOND_START
 }
 
@@ -130,6 +134,9 @@ mod tests {
         assert!(is_faster_here(&[500], 991));
         // What is small is done before another way has begun.
         assert!(!is_faster_here(&[15], 15));
+        // Where nothing need be exported.
+        assert!(is_faster_here(&[50], 0));
+        assert!(!is_faster_here(&[15], 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
+use std::ops::ControlFlow;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -10,9 +11,10 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::unpack::is_json;
-use super::{Documents, GZIP, LARGEST_DOCUMENT, Links};
+use super::{Documents, GZIP, LARGEST_DOCUMENT, Links, blob_path};
 use crate::compress::{BLOCK, Blocks};
 use crate::digest::Hasher;
+use crate::engine::StoredLayer;
 use crate::error::PushError;
 
 /// The entries of an archive, in its order.
@@ -38,31 +40,128 @@ pub fn open(file: &Path) -> Result<File, PushError> {
 }
 
 impl Entry {
-    /// Reads `input` on a thread.
+    /// Reads an archive on a thread.
     pub fn read(
         input: impl Read + Send + 'static,
         name: String,
         spare: Arc<Blocks>,
     ) -> Result<Entries, PushError> {
-        let (entries, receiver) = mpsc::channel(1);
-        std::thread::Builder::new()
-            .name("archive".to_owned())
-            .spawn(move || {
-                let mut archive = tar::Archive::new(input);
-                if let Err(cause) = read_entries(&mut archive, &entries, &name, &spare) {
-                    let _ = entries.blocking_send(Err(broken(cause, &name)));
+        on_a_thread(spare, move |outlet| {
+            let mut archive = tar::Archive::new(input);
+            let broken = |cause| broken(cause, &name);
+            read_entries(&mut archive, outlet, &broken).map_err(broken)
+        })
+    }
+
+    /// Reads an image's layers from the engine's storage on a thread, as if they were an archive's, each layer at the path
+    /// of its digest.
+    pub fn read_stored(layers: Vec<StoredLayer>, spare: Arc<Blocks>) -> Result<Entries, PushError> {
+        on_a_thread(spare, move |outlet| {
+            let broken = |cause: io::Error| PushError::Storage(cause.to_string());
+            for layer in layers {
+                let mut content = layer.open().map_err(broken)?;
+                let path = blob_path(&layer.diff_id);
+                let whole = Whole::As(&layer.diff_id);
+                if outlet.send((path, None), layer.size, &mut content, whole, &broken).is_break() {
+                    break;
                 }
-            })
-            .map_err(|cause| PushError::Compression(cause.to_string()))?;
-        Ok(receiver)
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Reads entries on a thread of their own; why that had to end goes to whoever waits for the next one.
+fn on_a_thread(
+    spare: Arc<Blocks>,
+    read: impl FnOnce(&Outlet) -> Result<(), PushError> + Send + 'static,
+) -> Result<Entries, PushError> {
+    let (entries, receiver) = mpsc::channel(1);
+    let outlet = Outlet { entries, spare };
+    std::thread::Builder::new()
+        .name("archive".to_owned())
+        .spawn(move || {
+            if let Err(error) = read(&outlet) {
+                let _ = outlet.entries.blocking_send(Err(error));
+            }
+        })
+        .map_err(|cause| PushError::Compression(cause.to_string()))?;
+    Ok(receiver)
+}
+
+/// Where the entries go that a thread reads.
+struct Outlet {
+    entries: mpsc::Sender<Result<Entry, PushError>>,
+    spare: Arc<Blocks>,
+}
+
+/// When a content is whole.
+#[derive(Clone, Copy)]
+enum Whole<'a> {
+    /// At its size.
+    AtSize,
+    /// Where it has this digest.
+    As(&'a str),
+}
+
+impl Outlet {
+    /// Sends an entry, a path and where it leads, with its content in blocks.
+    fn send(
+        &self,
+        (path, link): (String, Option<String>),
+        size: u64,
+        content: &mut impl Read,
+        whole: Whole<'_>,
+        broken: &impl Fn(io::Error) -> PushError,
+    ) -> ControlFlow<()> {
+        let (blocks, block_receiver) = mpsc::channel(2);
+        let (digest, digest_receiver) = oneshot::channel();
+        let told = Entry { path, link, size, blocks: block_receiver, digest: digest_receiver };
+        if self.entries.blocking_send(Ok(told)).is_err() {
+            return ControlFlow::Break(());
+        }
+        // Who reads the entry is told; where nobody does, whoever waits for the next one.
+        let fail = |cause: io::Error| {
+            if let Err(SendError(Err(unheard))) = blocks.blocking_send(Err(broken(cause))) {
+                let _ = self.entries.blocking_send(Err(unheard));
+            }
+            ControlFlow::Break(())
+        };
+        let mut hasher = Hasher::new();
+        let mut read = 0;
+        loop {
+            let left = usize::try_from(size.saturating_sub(read)).unwrap_or(BLOCK);
+            let mut block = if left < BLOCK { Vec::with_capacity(left) } else { self.spare.take() };
+            if let Err(cause) = content.by_ref().take(BLOCK as u64).read_to_end(&mut block) {
+                return fail(cause);
+            }
+            if block.is_empty() {
+                break;
+            }
+            hasher.update(&block);
+            read += block.len() as u64;
+            if blocks.blocking_send(Ok(block.into())).is_err() {
+                return ControlFlow::Continue(());
+            }
+        }
+        let content = hasher.finish();
+        match whole {
+            Whole::As(stated) if stated != content => {
+                return fail(io::Error::other(format!("what should be {stated} is {content}")));
+            }
+            Whole::AtSize if read != size => {}
+            _ => {
+                let _ = digest.send(content);
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 
 fn read_entries(
     archive: &mut tar::Archive<impl Read>,
-    entries: &mpsc::Sender<Result<Entry, PushError>>,
-    name: &str,
-    spare: &Blocks,
+    outlet: &Outlet,
+    broken: &impl Fn(io::Error) -> PushError,
 ) -> io::Result<()> {
     let mut seen = false;
     for entry in archive.entries()? {
@@ -74,36 +173,9 @@ fn read_entries(
         if !kind.is_file() && link.is_none() {
             continue;
         }
-        let (blocks, block_receiver) = mpsc::channel(2);
-        let (digest, digest_receiver) = oneshot::channel();
         let size = entry.size();
-        let told = Entry { path, link, size, blocks: block_receiver, digest: digest_receiver };
-        if entries.blocking_send(Ok(told)).is_err() {
+        if outlet.send((path, link), size, &mut entry, Whole::AtSize, broken).is_break() {
             return Ok(());
-        }
-        let mut hasher = Hasher::new();
-        let mut read = 0;
-        loop {
-            let left = usize::try_from(size - read).unwrap_or(BLOCK);
-            let mut block = if left < BLOCK { Vec::with_capacity(left) } else { spare.take() };
-            if let Err(cause) = entry.by_ref().take(BLOCK as u64).read_to_end(&mut block) {
-                // Who reads the entry is told; where nobody does, whoever waits for the next one.
-                if let Err(SendError(Err(unheard))) = blocks.blocking_send(Err(broken(cause, name))) {
-                    let _ = entries.blocking_send(Err(unheard));
-                }
-                return Ok(());
-            }
-            if block.is_empty() {
-                break;
-            }
-            hasher.update(&block);
-            read += block.len() as u64;
-            if blocks.blocking_send(Ok(block.into())).is_err() {
-                break;
-            }
-        }
-        if read == size {
-            let _ = digest.send(hasher.finish());
         }
     }
     // Only what ends as a tar does is whole; tar itself takes an empty stream for an empty archive.

@@ -5,8 +5,11 @@ mod endpoint;
 mod export;
 mod legacy_ids;
 mod ssh;
+mod storage;
+mod tar_split;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -27,6 +30,7 @@ use crate::words::shown;
 pub use description::Description;
 pub use endpoint::Settings;
 pub use export::Export;
+pub use storage::{Storage, StoredLayer};
 
 /// A connection to the engine.
 pub struct Engine {
@@ -122,6 +126,18 @@ impl Engine {
             diff_ids: image.root_fs.and_then(|root| root.layers).unwrap_or_default(),
             size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
         })
+    }
+
+    /// The image in the engine's storage, if this program may read that; else why it can't.
+    pub async fn storage(&self, image: &LocalImage) -> Result<Storage, String> {
+        if image.description.is_some() {
+            return Err("its layers are in containerd's store".to_owned());
+        }
+        let engine = self.docker.info().await.map_err(|error| chain(&error))?;
+        let (Some(root), Some(driver)) = (engine.docker_root_dir, engine.driver) else {
+            return Err("it does not tell where that is".to_owned());
+        };
+        Storage::of(image, Path::new(&root), &driver).map_err(|cause| format!("{root}: {cause}"))
     }
 
     /// The image as `docker save` writes it.

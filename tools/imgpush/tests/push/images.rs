@@ -32,7 +32,7 @@ pub(crate) fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn config(layers: &[Vec<u8>], note: &str) -> Vec<u8> {
+pub(crate) fn config(layers: &[Vec<u8>], note: &str) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|layer| digest::of(layer)).collect();
     json!({
         "architecture": "amd64", "os": "linux", "config": {"Labels": {"note": note}},

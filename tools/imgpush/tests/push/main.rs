@@ -9,6 +9,7 @@ mod images;
 mod login;
 mod progress;
 mod server;
+mod storage;
 
 use std::path::PathBuf;
 

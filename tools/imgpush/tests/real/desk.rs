@@ -23,6 +23,9 @@ ADD name /
 CMD ["/busybox","cat","/name"]
 "#;
 
+/// What is said with `-v` where layers are read in the engine's storage.
+pub(crate) const FROM_STORAGE: &str = "reading layers in the engine's storage";
+
 impl Desk {
     pub(crate) fn new() -> Self {
         Self::at(engine())
@@ -82,7 +85,19 @@ impl Desk {
 
     /// imgpush beside the engine, logged in to a registry.
     pub(crate) fn imgpush(&self, registry: &Variables, words: &[&str]) -> assert_cmd::Command {
-        let mut command = self.home.tool("imgpush");
+        self.at_registry(self.home.spawnable("imgpush"), registry, words)
+    }
+
+    /// imgpush where the engine's storage can't be read, as in a job with its engine in another container.
+    pub(crate) fn elsewhere(&self) -> Command {
+        let mut command = self.home.program("unshare");
+        let hide = "mount -t tmpfs none \"$STORAGE\"; exec \"$0\" \"$@\"";
+        command.args(["--mount", "sh", "-euc", hide]).arg(self.home.spawnable("imgpush").get_program());
+        command.env("STORAGE", self.docker(&["info", "-f", "{{.DockerRootDir}}"]));
+        command
+    }
+
+    fn at_registry(&self, mut command: Command, registry: &Variables, words: &[&str]) -> assert_cmd::Command {
         command.current_dir(self.home.path()).env("DOCKER_HOST", host(self.engine)).args(words);
         for (ours, theirs) in [
             ("IMGPUSH_USERNAME", "REGISTRY_USER"),
@@ -91,16 +106,22 @@ impl Desk {
         ] {
             command.envs(registry.get(theirs).map(|value| (ours, value)));
         }
-        command
+        assert_cmd::Command::from_std(command)
     }
 
     /// The digest that a push printed.
     #[track_caller]
     pub(crate) fn pushed(&self, registry: &Variables, words: &[&str]) -> String {
-        let output = self.imgpush(registry, words).output().unwrap();
-        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{words:?}: {err}");
-        out.trim().rsplit_once('@').unwrap().1.to_owned()
+        told(self.imgpush(registry, words)).0
+    }
+
+    /// The digest that a push from the engine's export printed.
+    #[track_caller]
+    pub(crate) fn pushed_from_export(&self, registry: &Variables, reference: &str) -> String {
+        let words = ["-v", "--engine", "direct", reference];
+        let (digest, said) = told(self.at_registry(self.elsewhere(), registry, &words));
+        assert!(!said.contains(FROM_STORAGE), "{said}");
+        digest
     }
 
     /// The digest that skopeo finds.
@@ -151,4 +172,13 @@ impl Desk {
             variables.map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.shell(command, &variables);
     }
+}
+
+/// The digest that a push printed, and what it said.
+#[track_caller]
+pub(crate) fn told(mut command: assert_cmd::Command) -> (String, String) {
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{command:?}: {err}");
+    (out.trim().rsplit_once('@').unwrap().1.to_owned(), err)
 }

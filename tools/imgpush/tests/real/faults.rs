@@ -16,7 +16,8 @@ const SILENT: &str = r#"[{"method": "PATCH", "fault": "stall", "times": 0}]"#;
 const DEAF: &str = r#"[{"method": "PATCH", "fault": "stall", "unread": true, "times": 0}]"#;
 
 fn begun(desk: &Desk, words: &[&str]) -> Child {
-    let mut command = desk.home.spawnable("imgpush");
+    // A push from an engine's storage has no need of the engine.
+    let mut command = desk.elsewhere();
     command.args(words).env("DOCKER_HOST", host(desk.engine));
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

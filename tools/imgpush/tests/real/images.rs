@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hermetic::{Home, Variables};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, FROM_STORAGE, told};
 use crate::services::{
     Proxy, cold_engine, crane, current_engine, current_registry, engine, host, plain_registry, registry,
 };
@@ -27,21 +27,24 @@ fn every_way(desk: &Desk, registry: &Variables) {
     desk.docker(&["save", "-o", desk.path("a.tar").to_str().unwrap(), &reference("daemon")]);
     let archive = format!("docker-archive:{}", desk.path("a.tar").display());
     let mut direct = None;
-    for way in ["daemon", "direct", "auto", "archive"] {
+    let ways = ["daemon", "direct", "export", "auto", "archive"];
+    for way in ways {
         let reference = reference(way);
-        let digest = if way == "archive" {
-            desk.pushed(registry, &["--from", &archive, &reference])
-        } else {
+        if way != "archive" {
             desk.docker(&["tag", &id, &reference]);
-            desk.pushed(registry, &["--engine", way, &reference])
+        }
+        let digest = match way {
+            "archive" => desk.pushed(registry, &["--from", &archive, &reference]),
+            "export" => desk.pushed_from_export(registry, &reference),
+            _ => desk.pushed(registry, &["--engine", way, &reference]),
         };
         assert_eq!(desk.digest(registry, &reference), digest);
         desk.is_valid(registry, &reference);
-        if way == "direct" || way == "archive" {
+        if ["direct", "export", "archive"].contains(&way) {
             assert_eq!(direct.get_or_insert(digest.clone()), &digest, "{way}");
         }
     }
-    for way in ["daemon", "direct", "auto", "archive"] {
+    for way in ways {
         desk.docker(&["image", "rm", "-f", &id]);
         desk.docker(&["pull", "-q", &reference(way)]);
         assert_eq!(desk.docker(&["image", "inspect", "-f", "{{.Id}}", &reference(way)]), id);
@@ -52,7 +55,7 @@ fn every_way(desk: &Desk, registry: &Variables) {
         assert_eq!(runner.docker(&["run", "--rm", "--network", "none", &reference(way)]), desk.name);
     }
     if !std::ptr::eq(desk.engine, engine()) {
-        let references: Vec<String> = ["daemon", "direct", "auto", "archive"].map(reference).into();
+        let references: Vec<String> = ways.map(reference).into();
         let words = ["image", "rm", "-f"].into_iter().chain(references.iter().map(String::as_str));
         Desk::new().docker(&words.collect::<Vec<_>>());
     }
@@ -67,6 +70,29 @@ fn every_way(desk: &Desk, registry: &Variables) {
         assert_eq!(desk.digest(registry, &reference(name)), stated);
     }
     desk.docker(&["image", "rm", "-f", &id]);
+}
+
+#[test]
+fn what_a_classic_engine_keeps_of_a_layer_is_put_together_again_as_it_was() {
+    let (desk, registry) = (Desk::new(), plain_registry());
+    let reference = |way: &str| format!("{}/{}/{way}:v1", registry["REGISTRY"], desk.name);
+    // All that a layer may have: names of any bytes and length, links, holes, modes, and what hides what is below.
+    let script = "mkdir -p context/tree/bin context/tree/dir && cd context/tree
+        long=$(printf 'long%.0s' $(seq 40)); echo long >\"dir/$long\"; echo one >\"$(printf 'caf\\351')\"
+        echo umlaut >'dir/ä \"b\\c'; : >empty; truncate -s 3M holes; echo end >>holes
+        ln dir/ä* hard; ln -s /etc/passwd away; chmod 4755 empty; mkfifo pipe
+        cp \"$(command -v busybox)\" bin/busybox; tar -cf ../tree.tar .";
+    desk.shell(script, &[]);
+    let dockerfile = "FROM scratch\nADD tree.tar /\nRUN [\"/bin/busybox\", \"rm\", \"-r\", \"/dir\", \"/hard\"]\n\
+        RUN [\"/bin/busybox\", \"mknod\", \"/null\", \"c\", \"1\", \"3\"]\nADD tree.tar /\n";
+    desk.build_from(dockerfile, &reference("storage"));
+    desk.docker(&["tag", &reference("storage"), &reference("export")]);
+    let words = ["-v", "--engine", "direct", &reference("storage")];
+    let (digest, said) = told(desk.imgpush(registry, &words));
+    assert!(said.contains(FROM_STORAGE) && !said.contains("taking the engine's export"), "{said}");
+    desk.is_valid(registry, &reference("storage"));
+    assert_eq!(desk.pushed_from_export(registry, &reference("export")), digest);
+    desk.docker(&["image", "rm", "-f", &reference("storage"), &reference("export")]);
 }
 
 #[test]
