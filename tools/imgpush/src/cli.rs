@@ -41,10 +41,13 @@ The engine is the one at DOCKER_HOST, with DOCKER_TLS_VERIFY and DOCKER_CERT_PAT
 DOCKER_CONTEXT or docker's current context. Registries are trusted by the system's CAs (SSL_CERT_FILE), docker's \
 certs.d and --ca-file.
 
-With --engine auto the engine pushes, as long as it is sooner done than an export: what it has pushed before takes it \
-nothing, and a layer of some megabytes little. It is stopped when it tells that it has more to compress, on one thread a \
-layer: on two cores a third of the image, or all of it where the engine is cold. That goes from its export to the \
-registry, compressed on every core. stderr, and `engine` in JSON, say who sent the image.
+With --engine auto the engine pushes, as long as it is sooner done: what it has pushed before takes it nothing, and a \
+layer of some megabytes little. It is stopped when it tells that it has more to compress, on one thread a layer. That \
+goes straight to the registry, compressed on every core: from the engine's storage where that can be read (with \
+docker's classic store, by root on the engine's machine, or in a container that has the engine's root folder at its own \
+path), else from its export, which the engine writes to its disk before the first byte. Then it is stopped only for a \
+third of the image, on two cores, or all of it where it is cold. A layer from the storage that has not its digest is \
+taken from the export. stderr, and `engine` in JSON, say who sent the image.
 
 Exit status: 0 the registry has it, 1 --no-clobber found other content, 2 trouble that stays, 75 trouble that may \
 pass, 77 credentials.";
