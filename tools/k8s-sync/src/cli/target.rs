@@ -51,10 +51,16 @@ impl Target {
         }
     }
 
-    /// Says which of several clusters the following is about.
+    /// Says which of several clusters the following is about, and what is left there.
     pub(super) fn announce(&self, io: &Io) {
         if let Some(name) = self.name() {
             io.console.note(format!("{name}:"));
+        }
+        let left = &self.plan.left;
+        if !left.is_empty() {
+            let first = report::first_of(left.iter(), ", ");
+            let what = if left.len() == 1 { "stays" } else { "stay" };
+            io.console.note(format!("no longer in the source, {what} without --prune: {first}"));
         }
     }
 

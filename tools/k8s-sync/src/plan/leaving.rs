@@ -12,20 +12,14 @@ use crate::standing::Standing;
 use crate::sync::Application;
 
 impl Application {
-    /// Members that Git no longer has, last kinds first; refused where they are too many.
-    pub(super) fn leaving(
+    /// Members that Git no longer has and that may be pruned, last kinds first.
+    pub(super) fn no_longer_wanted(
         &self,
         cluster: &Cluster,
         kinds: &HashMap<GroupKind, Resource>,
         live: &HashMap<Identity, Standing>,
         wanted: &[Wanted],
-    ) -> Result<Vec<Leaving>, SyncError> {
-        if !self.prune {
-            return Ok(Vec::new());
-        }
-        let id = self.parent().id();
-        let is_owned = |member: &Standing| member.set() == Some(&id) && member.footprint.is_some();
-        let owned = live.values().filter(|member| is_owned(member)).count();
+    ) -> Vec<Leaving> {
         let staying: HashSet<&Identity> = wanted.iter().map(|wanted| &wanted.identity).collect();
         let mut leaving: Vec<Leaving> = live
             .iter()
@@ -40,6 +34,19 @@ impl Application {
             let place = (order::wave(&member.object), order::rank(&member.identity.kind));
             (std::cmp::Reverse(place), member.identity.clone())
         });
+        leaving
+    }
+
+    /// Refuses to prune a namespace that is in use, or too much at once.
+    pub(super) fn may_leave(
+        &self,
+        leaving: &[Leaving],
+        live: &HashMap<Identity, Standing>,
+        wanted: &[Wanted],
+    ) -> Result<(), SyncError> {
+        let id = self.parent().id();
+        let is_owned = |member: &&Standing| member.set() == Some(&id) && member.footprint.is_some();
+        let owned = live.values().filter(is_owned).count();
         let namespaces = wanted.iter().map(|object| object.identity.namespace.as_str());
         for needed in namespaces.chain([self.namespace.as_str()]) {
             if leaving.iter().any(|member| brings(&member.identity, needed)) {
@@ -53,7 +60,7 @@ impl Application {
             let objects = report::first_of(leaving.iter().map(|leaving| &leaving.identity), ", ");
             return Err(SyncError::TooMuchPruned { objects, pruned, owned, allowed });
         }
-        Ok(leaving)
+        Ok(())
     }
 
     fn is_in_project(&self, cluster: &Cluster, identity: &Identity) -> bool {

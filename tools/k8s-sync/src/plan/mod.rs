@@ -62,6 +62,8 @@ pub struct Plan {
     pub live: HashMap<Identity, Standing>,
     /// What has to go, in the order of going.
     pub leaving: Vec<Leaving>,
+    /// What Git no longer has and stays, as nothing is to be pruned.
+    pub left: Vec<Identity>,
     /// The kinds and namespaces of what is there and of what is wanted.
     pub(crate) scope: Scope,
     /// The kinds that it defines.
@@ -154,14 +156,20 @@ impl Application {
                     record.proofs.contains(proof)
                 });
         }
-        let leaving = self.leaving(cluster, &kinds, &live, &wanted)?;
+        let mut leaving = self.no_longer_wanted(cluster, &kinds, &live, &wanted);
+        let mut left = Vec::new();
+        if self.prune {
+            self.may_leave(&leaving, &live, &wanted)?;
+        } else {
+            left.extend(leaving.drain(..).map(|leaving| leaving.identity));
+        }
         // From here on, what was read off the objects is all that is asked of them.
         let nothing = Packed::default();
         for standing in live.values_mut() {
             standing.object = nothing.clone();
         }
         let defined = wanted.iter().filter_map(Wanted::defines).collect();
-        let mut plan = Plan { wanted, hooks, live, leaving, scope, defined, record, namespace };
+        let mut plan = Plan { wanted, hooks, live, leaving, left, scope, defined, record, namespace };
         self.ignore(cluster, &mut plan).await?;
         Ok(plan)
     }

@@ -93,6 +93,26 @@ fn an_option_that_means_nothing_is_refused() {
 }
 
 #[test]
+fn what_stays_for_want_of_pruning_is_named() {
+    let app = Application::new();
+    for name in ["a", "b", "c"] {
+        app.config_map(name, "1");
+    }
+    app.done("apply", &[]);
+    app.remove("b");
+    let name = format!("ConfigMap {}/b", app.namespace);
+    for (verb, words) in [("diff", &[][..]), ("apply", &["--dry-run"]), ("apply", &[])] {
+        let output = app.run(verb, words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told = format!("no longer in the source, stays without --prune: {name}\n");
+        assert!(output.status.success() && said.contains(&told), "{verb}: {said}");
+    }
+    let output = app.run("apply", &["--prune"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("no longer in the source"));
+    assert_eq!(app.config_maps(), ["a", "c"]);
+}
+
+#[test]
 fn everything_goes_only_where_that_is_said() {
     let app = Application::new();
     for name in ["a", "b"] {
