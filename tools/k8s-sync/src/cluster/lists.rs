@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Ask, Cluster, JSON, METADATA, answer, escape, explain, in_time, parse, with_kind};
+use super::exchange::{Ask, answer, explain, in_time, parse};
+use super::{Cluster, JSON, METADATA, escape, with_kind};
 use crate::error::SyncError;
 
 /// How long the server keeps a watch open, in seconds; one that is silent for longer is dead.

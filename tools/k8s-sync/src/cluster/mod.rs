@@ -3,6 +3,7 @@
 mod at_once;
 mod builtin;
 mod connection;
+mod exchange;
 mod headers;
 mod lists;
 mod pace;
@@ -19,12 +20,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
-use http::{Method, Request};
-use kube::client::Body;
-use serde::Deserialize;
+use http::Method;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
@@ -32,11 +29,9 @@ use crate::error::SyncError;
 use crate::manifest::Identity;
 use crate::options::Propagation;
 use crate::project::ClusterNames;
-use headers::{retry_after, warning};
-use pace::{Attempts, Pace};
+use exchange::{Ask, parse};
+use pace::Pace;
 
-/// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
-const REQUEST_LIMIT: Duration = Duration::from_mins(1);
 const JSON: &str = "application/json";
 /// Asks for an object without its content.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -57,16 +52,6 @@ pub struct Cluster {
     names: Arc<ClusterNames>,
     /// Whether what was applied comes back whole, and not only its metadata.
     whole: bool,
-}
-
-/// A request of ours.
-struct Ask<'a> {
-    method: Method,
-    uri: &'a str,
-    body: Option<(&'static str, Vec<u8>)>,
-    accept: &'static str,
-    /// What it is about, for messages.
-    what: &'a str,
 }
 
 /// What becomes of fields that another manager owns.
@@ -298,101 +283,12 @@ impl Cluster {
     pub async fn update(&self, path: &str, object: &Value) -> Result<Value, SyncError> {
         self.write(Method::PUT, path, object).await
     }
-
-    /// Sends a request; again where that may help, which all requests of ours bear.
-    async fn send(&self, ask: Ask<'_>) -> Result<String, SyncError> {
-        let mut attempts = Attempts::new();
-        loop {
-            let turn = self.pace.turn().await;
-            let (error, asked_for) = match self.attempt(&ask).await {
-                Ok(text) => {
-                    self.pace.served();
-                    return Ok(text);
-                }
-                Err(refused) => refused,
-            };
-            if matches!(error, SyncError::Refused { code: 429 | 503, .. }) {
-                self.pace.refused();
-            }
-            drop(turn);
-            match attempts.pause(&error, asked_for) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
-            }
-        }
-    }
-
-    /// Sends a request once; with an error, what the server says of when to come back.
-    async fn attempt(&self, ask: &Ask<'_>) -> Result<String, (SyncError, Option<Duration>)> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut request =
-            Request::builder().method(ask.method.clone()).uri(ask.uri).header(ACCEPT, ask.accept);
-        if let Some((content_type, _)) = &ask.body {
-            request = request.header(CONTENT_TYPE, *content_type);
-        }
-        let bytes = ask.body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
-        let request = request.body(Body::from(bytes)).map_err(|error| (answer(ask.what, &error), None))?;
-        let client = self.client.clone();
-        let exchange = in_time(async move {
-            let response = client.send(request).await?;
-            let (status, again) = (response.status(), retry_after(response.headers()));
-            let warned: Vec<String> =
-                response.headers().get_all(WARNING).iter().filter_map(warning).collect();
-            Ok::<_, kube::Error>((status, again, warned, response.into_body().collect_bytes().await?))
-        });
-        let answered = if ask.method == Method::GET {
-            exchange.await
-        } else {
-            // It ends even if nobody waits for it any more.
-            self.writes.spawn(exchange).await.map_err(|error| (answer(ask.what, &error), None))?
-        };
-        let answered = answered.map_err(|error| (error, None))?;
-        let (status, again, warned, bytes) = answered.map_err(|error| (explain(ask.what, error), None))?;
-        if !warned.is_empty() {
-            self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warned);
-        }
-        if status.is_client_error() || status.is_server_error() {
-            return Err((refusal::read(ask.what, &refusal::status(status.as_u16(), &bytes)), again));
-        }
-        String::from_utf8(bytes.into()).map_err(|error| (answer(ask.what, &error), None))
-    }
 }
 
 fn with_kind(mut object: Value, (version, kind): (&str, &str)) -> Value {
     object["apiVersion"] = Value::from(version);
     object["kind"] = Value::from(kind);
     object
-}
-
-fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, SyncError> {
-    serde_json::from_str(text).map_err(|error| answer(what, &error))
-}
-
-async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, SyncError> {
-    tokio::time::timeout(REQUEST_LIMIT, request)
-        .await
-        .map_err(|_| SyncError::Unreachable(format!("no answer within {} s", REQUEST_LIMIT.as_secs())))
-}
-
-fn answer(what: &str, error: &dyn std::fmt::Display) -> SyncError {
-    SyncError::Answer { what: what.to_owned(), message: error.to_string() }
-}
-
-fn explain(what: &str, error: kube::Error) -> SyncError {
-    match error {
-        kube::Error::Api(status) => refusal::read(what, &status),
-        kube::Error::SerdeError(error) => answer(what, &error),
-        error => {
-            let words = causes(&error);
-            connection::no_credentials(&error, None).unwrap_or_else(|| {
-                if words.contains("invalid peer certificate") {
-                    SyncError::Untrusted(words)
-                } else {
-                    SyncError::Unreachable(words)
-                }
-            })
-        }
-    }
 }
 
 /// An error and its causes, in one line.
