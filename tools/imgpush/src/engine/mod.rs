@@ -18,7 +18,7 @@ use bollard::errors::Error as EngineError;
 use bollard::query_parameters::PushImageOptionsBuilder;
 use futures_util::{StreamExt as _, stream};
 use image_reference::ImageReference;
-use step::Console;
+use step::{Console, with_causes};
 
 use self::endpoint::PATIENCE;
 use crate::credentials::Credentials;
@@ -91,7 +91,7 @@ impl Engine {
             let docker = docker.with_request_modifier(url_safe_authorization);
             let error = match tokio::time::timeout(patience, docker.negotiate_version()).await {
                 Ok(Ok(docker)) => return Ok(Self { docker }),
-                Ok(Err(error)) => PushError::NoEngine(format!("{address}: {}", chain(&error))),
+                Ok(Err(error)) => PushError::NoEngine(format!("{address}: {}", with_causes(&error))),
                 Err(_) => {
                     let seconds = patience.as_secs();
                     return Err(PushError::NoEngine(format!("{address} says nothing for {seconds} s")));
@@ -133,7 +133,7 @@ impl Engine {
         if image.description.is_some() {
             return Err("its layers are in containerd's store".to_owned());
         }
-        let engine = self.docker.info().await.map_err(|error| chain(&error))?;
+        let engine = self.docker.info().await.map_err(|error| with_causes(&error))?;
         let (Some(root), Some(driver)) = (engine.docker_root_dir, engine.driver) else {
             return Err("it does not tell where that is".to_owned());
         };
@@ -253,22 +253,7 @@ fn digest_line(status: &str, tag: &str) -> Option<String> {
 }
 
 fn no_engine(error: &EngineError) -> PushError {
-    PushError::NoEngine(chain(error))
-}
-
-/// An error and its causes; what an inner one repeats is not said again.
-fn chain(error: &EngineError) -> String {
-    use std::error::Error as _;
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
+    PushError::NoEngine(with_causes(error))
 }
 
 fn engine_error(reference: &str, message: &str) -> PushError {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use kube::Config;
 use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use step::with_causes;
 
-use super::{Cluster, causes};
+use super::Cluster;
 use crate::error::SyncError;
 use crate::project::ClusterNames;
 
@@ -63,14 +64,14 @@ pub async fn connect(destination: &Destination) -> Result<Cluster, SyncError> {
     };
     let made = tokio::time::timeout(LOGIN, made).await;
     let made = made.map_err(|_| words(&format!("has not answered after {} s", LOGIN.as_secs())))?;
-    let client = made.map_err(|error| SyncError::Configuration(causes(&error)))?.map_err(|error| {
+    let client = made.map_err(|error| SyncError::Configuration(with_causes(&error)))?.map_err(|error| {
         no_credentials(&error, plugin.as_deref()).unwrap_or_else(|| unusable_client(&error))
     })?;
     Ok(Cluster::new(client, names))
 }
 
 async fn configuration(destination: &Destination) -> Result<Config, SyncError> {
-    let unusable = |error: &dyn std::error::Error| SyncError::Configuration(causes(error));
+    let unusable = |error: &(dyn std::error::Error + 'static)| SyncError::Configuration(with_causes(error));
     match destination {
         Destination::Context(context) => {
             if let Ok(kubeconfig) = Kubeconfig::read()
@@ -176,7 +177,7 @@ fn io(error: &std::io::Error) -> std::io::Error {
 
 /// Why no client can be made of a configuration. The words for a certificate of X.509's first version are rustls's.
 fn unusable_client(error: &kube::Error) -> SyncError {
-    let words = causes(error);
+    let words = with_causes(error);
     if words.contains("UnsupportedCertVersion") {
         SyncError::OldCertificate
     } else {

@@ -8,10 +8,11 @@ use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
 use http::{Method, Request};
 use kube::client::Body;
 use serde::Deserialize;
+use step::with_causes;
 
 use super::headers::{retry_after, warning};
 use super::pace::Attempts;
-use super::{Cluster, causes, connection, refusal};
+use super::{Cluster, connection, refusal};
 use crate::error::SyncError;
 
 /// The longest that a request may take, the client's own retries included: a connection that was cut says nothing.
@@ -106,7 +107,7 @@ pub(super) fn explain(what: &str, error: kube::Error) -> SyncError {
         kube::Error::Api(status) => refusal::read(what, &status),
         kube::Error::SerdeError(error) => answer(what, &error),
         error => {
-            let words = causes(&error);
+            let words = with_causes(&error);
             connection::no_credentials(&error, None).unwrap_or_else(|| {
                 if words.contains("invalid peer certificate") {
                     SyncError::Untrusted(words)

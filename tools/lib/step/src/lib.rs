@@ -7,6 +7,7 @@
 //!
 //! A tool's `main.rs` is [`main`] applied to its [`Program`]; its `cli.rs` implements the trait.
 
+mod causes;
 mod console;
 mod dotenv;
 pub mod environment;
@@ -21,6 +22,7 @@ mod program;
 mod records;
 mod secret;
 
+pub use causes::with_causes;
 pub use console::{Console, Talk, Verbosity};
 pub use dotenv::{Dotenv, DotenvError};
 pub use exit_status::ExitStatus;
