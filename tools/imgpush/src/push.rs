@@ -252,7 +252,7 @@ impl Push<'_> {
             match sent {
                 Err(error @ PushError::Storage(_)) => {
                     self.console.note(format!("{}; taking the engine's export", shown(&error.to_string())));
-                    storage = None;
+                    (storage, tries) = (None, 0);
                 }
                 Err(PushError::Interrupted(reason) | PushError::NoEngine(reason))
                     if tries < TRIES && !from_stdin =>

@@ -5,9 +5,9 @@
 //! engines. Nothing is believed of it: a layer that has not the digest which the image's configuration names is not sent to
 //! its end, and the export is taken instead.
 //!
-//! The storage's shape is that of docker's classic store (moby `daemon/internal/layer/filestore.go` and `image/fs.go`), the same since
-//! 2016: `image/DRIVER/layerdb/sha256/CHAIN` has a layer's digest, the name of its folder and how its files were a tar
-//! archive.
+//! The storage's shape is that of docker's classic store (moby `daemon/internal/layer/filestore.go` and `image/fs.go`), the
+//! same since 2016: `image/DRIVER/layerdb/sha256/CHAIN` has a layer's digest, the name of its folder and how its files were
+//! a tar archive.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
