@@ -32,6 +32,9 @@ pub use endpoint::Settings;
 pub use export::Export;
 pub use storage::{Storage, StoredLayer};
 
+/// How long an engine may take to tell of itself, where there is another way.
+const INFORMATION: Duration = Duration::from_secs(5);
+
 /// A connection to the engine.
 pub struct Engine {
     docker: Docker,
@@ -133,7 +136,10 @@ impl Engine {
         if image.description.is_some() {
             return Err("its layers are in containerd's store".to_owned());
         }
-        let engine = self.docker.info().await.map_err(|error| with_causes(&error))?;
+        // An engine counts its containers for that.
+        let told = tokio::time::timeout(INFORMATION, self.docker.info()).await;
+        let engine = told.map_err(|_| "it does not tell where that is in time".to_owned())?;
+        let engine = engine.map_err(|error| with_causes(&error))?;
         let (Some(root), Some(driver)) = (engine.docker_root_dir, engine.driver) else {
             return Err("it does not tell where that is".to_owned());
         };
