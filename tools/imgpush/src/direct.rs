@@ -49,7 +49,8 @@ pub async fn from_storage(
     tag: &str,
     work: &Work,
 ) -> Result<Ready, PushError> {
-    let expected = Expected { by_path: expected_paths(&local.diff_ids), otherwise: None };
+    let expected =
+        Expected { by_path: expected_paths(&local.diff_ids), unpacked: true, ..Expected::default() };
     // The same layer may be there twice, upon different others.
     let mut seen = HashSet::new();
     let layers = storage.layers.iter().filter(|layer| seen.insert(&layer.diff_id)).cloned().collect();
@@ -73,8 +74,11 @@ pub async fn from_engine(
     work: &Work,
 ) -> Result<Ready, PushError> {
     let reference = format!("{}:{tag}", image.repository());
-    let expected =
-        Expected { by_path: expected_paths(&local.diff_ids), otherwise: local.diff_ids.last().cloned() };
+    let expected = Expected {
+        by_path: expected_paths(&local.diff_ids),
+        otherwise: local.diff_ids.last().cloned(),
+        unpacked: false,
+    };
     let name = format!("the engine's export of {reference}");
     let export = Arriving::new(engine.export(&reference, &work.progress));
     let entries = Entry::read(export, name.clone(), work.compression.blocks())?;
@@ -94,7 +98,7 @@ pub async fn from_docker_archive(
 ) -> Result<Ready, PushError> {
     let expected = known.map_or_else(Expected::default, |(saved, _)| Expected {
         by_path: saved.layers.iter().cloned().zip(saved.diff_ids.iter().cloned()).collect(),
-        otherwise: None,
+        ..Expected::default()
     });
     let (input, name) = input(file)?;
     let entries = Entry::read(input, name.clone(), work.compression.blocks())?;

@@ -86,7 +86,7 @@ pub enum PushError {
     #[error("{0}, and its bytes are gone")]
     Interrupted(String),
     /// A layer can't be read from the engine's storage, or is not there what it should be. The engine's export may be whole.
-    #[error("can't read a layer in the engine's storage: {0}")]
+    #[error("the engine's storage has not all of layer {0}")]
     Storage(String),
     /// A file or a stream is not the image that it should be.
     #[error("{name}: {problem}")]

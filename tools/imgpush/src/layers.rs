@@ -4,6 +4,7 @@
 //! same order: two documents of an earlier image tell which layers need not be sent again.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Known {
     /// Blobs of other repositories, each with the path of one that has it.
     elsewhere: HashMap<String, String>,
     images: Vec<Image>,
+    /// What this run has sent, should it have to begin again.
+    sent: Mutex<HashMap<String, Descriptor>>,
 }
 
 /// An image that the registry has.
@@ -149,13 +152,23 @@ impl Known {
         Ok(true)
     }
 
+    /// Remembers a layer that the registry has now.
+    pub fn remember(&self, diff_id: &str, layer: &Descriptor) {
+        self.sent().insert(diff_id.to_owned(), layer.clone());
+    }
+
+    fn sent(&self) -> MutexGuard<'_, HashMap<String, Descriptor>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The layer as the registry stores it, if it still does; mounted from where it is.
     pub async fn find(
         &self,
         diff_id: &str,
         repository: &Repository,
     ) -> Result<Option<Descriptor>, PushError> {
-        let Some(layer) = self.by_diff_id.get(diff_id) else { return Ok(None) };
+        let sent = self.sent().get(diff_id).cloned();
+        let Some(layer) = sent.as_ref().or_else(|| self.by_diff_id.get(diff_id)) else { return Ok(None) };
         let is_gzip = layer.media_type.ends_with("gzip") && layer.urls.is_empty();
         if !is_gzip {
             return Ok(None);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::unpack::is_json;
+use super::unpack::{is_json, short};
 use super::{Documents, GZIP, LARGEST_DOCUMENT, Links, blob_path};
 use crate::compress::{BLOCK, Blocks};
 use crate::digest::Hasher;
@@ -26,7 +26,7 @@ pub struct Entry {
     pub path: String,
     /// Where it leads, for a link: a path in the archive.
     pub link: Option<String>,
-    /// Its bytes.
+    /// Its bytes; of a layer in an engine's storage those of its files alone, which a tar archive adds to.
     pub size: u64,
     /// Its content in blocks of [`BLOCK`] bytes. Dropped before the end, the rest is skipped.
     pub blocks: mpsc::Receiver<Result<Bytes, PushError>>,
@@ -57,8 +57,9 @@ impl Entry {
     /// of its digest.
     pub fn read_stored(layers: Vec<StoredLayer>, spare: Arc<Blocks>) -> Result<Entries, PushError> {
         on_a_thread(spare, move |outlet| {
-            let broken = |cause: io::Error| PushError::Storage(cause.to_string());
             for layer in layers {
+                let broken =
+                    |cause: io::Error| PushError::Storage(format!("{}: {cause}", short(&layer.diff_id)));
                 let mut content = layer.open().map_err(broken)?;
                 let path = blob_path(&layer.diff_id);
                 let whole = Whole::As(&layer.diff_id);

@@ -34,6 +34,8 @@ pub struct Expected {
     pub by_path: HashMap<String, String>,
     /// The diff id of a layer in any other folder.
     pub otherwise: Option<String>,
+    /// Whether every layer is a tar archive, whatever it begins with.
+    pub unpacked: bool,
 }
 
 /// What is to be done with the layers, and how.
@@ -105,7 +107,7 @@ pub async fn unpack(
         // A layer that fails ends the reading: many gigabytes may follow it.
         let entry = tokio::select! {
             Some(done) = tasks.join_next() => {
-                keep(done, &mut unpacked)?;
+                keep(done, &mut unpacked, &work.known)?;
                 continue;
             }
             entry = entries.recv() => entry,
@@ -120,10 +122,6 @@ pub async fn unpack(
             None => Bytes::new(),
             Some(first) => first?,
         };
-        if first.is_empty() {
-            unpacked.documents.insert(entry.path, first);
-            continue;
-        }
         let is_document = is_json(&first) && !expected.by_path.contains_key(&entry.path);
         if is_document && entry.size <= LARGEST_DOCUMENT {
             let mut content = BytesMut::from(first);
@@ -140,16 +138,17 @@ pub async fn unpack(
         }
         let place = Arc::clone(&places).acquire_owned().await;
         let diff_id = expected.diff_id(&entry.path).or_else(|| work.known.diff_id(&entry.path)).cloned();
+        let kind = if expected.unpacked { Kind::Tar } else { Kind::of(&first, is_document) };
         let work = work.clone();
         tasks.spawn(async move {
             let _place = place;
             let path = entry.path.clone();
-            let (layer, sent) = send(entry, first, is_document, diff_id, &work).await?;
+            let (layer, sent) = send(entry, first, kind, diff_id, &work).await?;
             Ok((path, layer, sent))
         });
     }
     while let Some(done) = tasks.join_next().await {
-        keep(done, &mut unpacked)?;
+        keep(done, &mut unpacked, &work.known)?;
     }
     if choice.is_exceeded(unpacked.layers.keys(), &links, &unpacked.documents) {
         work.progress.warn(&format!(
@@ -171,6 +170,33 @@ pub fn short(digest: &str) -> String {
     digest.trim_start_matches("sha256:").chars().take(12).collect()
 }
 
+/// What a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A tar archive: what is nothing else, whatever it begins with. One without files is all zeros, or empty.
+    Tar,
+    /// One in gzip.
+    Gzip,
+    /// One in zstd.
+    Zstd,
+    /// Something of an artifact.
+    Document,
+}
+
+impl Kind {
+    /// As far as its beginning tells.
+    fn of(first: &[u8], is_document: bool) -> Self {
+        match first {
+            // A file may have a name that begins like any of the others.
+            _ if is_tar(first) => Self::Tar,
+            _ if first.starts_with(&GZIP) => Self::Gzip,
+            _ if first.starts_with(&ZSTD) => Self::Zstd,
+            _ if is_document => Self::Document,
+            _ => Self::Tar,
+        }
+    }
+}
+
 /// Whether this is how a JSON document begins, and not a tar archive of a file with an odd name.
 pub(super) fn is_json(start: &[u8]) -> bool {
     matches!(start.first(), Some(b'{' | b'[')) && !is_tar(start)
@@ -183,9 +209,12 @@ fn is_tar(start: &[u8]) -> bool {
 
 type Sent = Result<Result<(String, Layer, u64), PushError>, tokio::task::JoinError>;
 
-fn keep(done: Sent, unpacked: &mut Unpacked) -> Result<(), PushError> {
+fn keep(done: Sent, unpacked: &mut Unpacked, known: &Known) -> Result<(), PushError> {
     let (path, layer, sent) = done.map_err(|error| PushError::Compression(error.to_string()))??;
     unpacked.sent += sent;
+    if let Some(diff_id) = layer.diff_id.as_ref().filter(|_| !layer.is_as_named) {
+        known.remember(diff_id, &layer.descriptor);
+    }
     unpacked.layers.insert(path, layer);
     Ok(())
 }
@@ -194,21 +223,22 @@ fn keep(done: Sent, unpacked: &mut Unpacked) -> Result<(), PushError> {
 async fn send(
     entry: Entry,
     first: Bytes,
-    is_document: bool,
+    kind: Kind,
     expected: Option<String>,
     work: &Work,
 ) -> Result<(Layer, u64), PushError> {
     let named = blob_digest(&entry.path);
-    let is_gzip = first.starts_with(&GZIP);
-    let is_zstd = first.starts_with(&ZSTD);
-    let media_type = if is_zstd { MediaType::OCI_ZSTD_LAYER } else { MediaType::DOCKER_LAYER };
-    // What is neither compressed nor a document is a tar archive, whatever it begins with: one without files is all zeros.
-    let as_it_is = is_gzip || is_zstd || !work.compress || (named.is_some() && is_document);
+    let media_type = if kind == Kind::Zstd { MediaType::OCI_ZSTD_LAYER } else { MediaType::DOCKER_LAYER };
+    let as_it_is = match kind {
+        Kind::Gzip | Kind::Zstd => true,
+        Kind::Document => named.is_some() || !work.compress,
+        Kind::Tar => !work.compress,
+    };
     let label = expected.as_ref().or(named.as_ref()).unwrap_or(&entry.path).clone();
     let short = short(&label);
     // A layer in zstd is not unpacked, for want of a decoder: of one under its digest that much is checked, and any other
     // is believed to be the configuration's.
-    let check = is_gzip && (named.is_none() || (work.compress && work.checks));
+    let check = kind == Kind::Gzip && (named.is_none() || (work.compress && work.checks));
     let kept = named.clone().filter(|_| as_it_is);
     let mut is_there = false;
     if let Some(digest) = &kept {
@@ -269,7 +299,7 @@ async fn send(
             let problem = format!("it can't be unpacked: {cause}");
             PushError::Archive { name: entry.path.clone(), problem }
         })?),
-        None => (!is_gzip && !is_zstd).then_some(content),
+        None => matches!(kind, Kind::Tar | Kind::Document).then_some(content),
     };
     let descriptor = Descriptor::new(media_type, uploaded.size, uploaded.digest);
     Ok((Layer { descriptor, diff_id, is_as_named: kept.is_some() }, uploaded.sent))

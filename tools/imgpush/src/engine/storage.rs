@@ -2,8 +2,8 @@
 //!
 //! An export is written to the engine's disk as a whole before its first byte comes, by one thread: for a push that is half
 //! of the time. What the engine writes there it reads from its storage, and so can whoever may read that: root, for most
-//! engines. Nothing is believed of it: a layer that has not the digest which the image's configuration names is not sent to
-//! its end, and the export is taken instead.
+//! engines. Nothing is believed of it: where a layer has not the digest that the image's configuration names, its upload is
+//! not ended, so that no blob comes of it, and the export is taken instead.
 //!
 //! The storage's shape is that of docker's classic store (moby `daemon/internal/layer/filestore.go` and `image/fs.go`), the
 //! same since 2016: `image/DRIVER/layerdb/sha256/CHAIN` has a layer's digest, the name of its folder and how its files were
@@ -45,9 +45,9 @@ pub struct StoredLayer {
 impl Storage {
     /// Finds an image below the engine's root folder, if this program may read it there.
     pub(super) fn of(image: &LocalImage, root: &Path, driver: &str) -> io::Result<Self> {
-        let store = root.join("image").join(folder(driver)?);
+        let store = root.join("image").join(plain_name(driver)?);
         let (_, id) = image.id.split_once(':').ok_or_else(|| other("the image's id is no digest"))?;
-        let configuration = fs::read(store.join("imagedb/content/sha256").join(folder(id)?))?;
+        let configuration = fs::read(store.join("imagedb/content/sha256").join(plain_name(id)?))?;
         if digest::of(&configuration) != image.id {
             return Err(other("its configuration is another one"));
         }
@@ -62,7 +62,7 @@ impl Storage {
             let (_, name) = chain.split_once(':').ok_or_else(|| other("a layer's id is no digest"))?;
             layers.push(StoredLayer::of(
                 diff_id,
-                &store.join("layerdb/sha256").join(folder(name)?),
+                &store.join("layerdb/sha256").join(plain_name(name)?),
                 root,
                 driver,
             )?);
@@ -78,8 +78,8 @@ impl StoredLayer {
         }
         let cache = fs::read_to_string(entry.join("cache-id"))?;
         let files = root.join(driver).join(match driver {
-            "overlay2" | "fuse-overlayfs" => Path::new(folder(&cache)?).join("diff"),
-            "vfs" => Path::new("dir").join(folder(&cache)?),
+            "overlay2" | "fuse-overlayfs" => Path::new(plain_name(&cache)?).join("diff"),
+            "vfs" => Path::new("dir").join(plain_name(&cache)?),
             _ => return Err(other("its driver keeps layers in no folder")),
         });
         let size = fs::read_to_string(entry.join("size"))?;
@@ -91,14 +91,14 @@ impl StoredLayer {
 
     /// The layer as a tar archive.
     pub fn open(&self) -> io::Result<TarSplit> {
-        let flags = OFlags::DIRECTORY.bits().cast_signed();
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
         let files = OpenOptions::new().read(true).custom_flags(flags).open(&self.files)?;
-        Ok(TarSplit::new(File::open(&self.split)?, files))
+        TarSplit::new(File::open(&self.split)?, files)
     }
 }
 
 /// A name in the storage, which leads nowhere else.
-fn folder(name: &str) -> io::Result<&str> {
+fn plain_name(name: &str) -> io::Result<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if !name.is_empty() && name.chars().all(is_plain) { Ok(name) } else { Err(other("it has an odd name")) }
 }

@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use serde::Deserialize;
 
 /// Bytes of the longest line: more than stands between two files of any archive.
@@ -55,10 +57,12 @@ const FILE: u8 = 1;
 const BETWEEN: u8 = 2;
 
 impl TarSplit {
-    /// From the records, and the folder with the files.
-    pub(super) fn new(records: File, files: File) -> Self {
+    /// From the records, and the folder with the files. An error where the system can't keep to that folder.
+    pub(super) fn new(records: File, files: File) -> io::Result<Self> {
+        // Linux before 5.6 has no openat2, and containers may not be allowed to use it.
+        openat2(&files, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), WITHIN)?;
         let records = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(records));
-        Self { records, files, line: Vec::new(), now: Part::Between(Vec::new(), 0) }
+        Ok(Self { records, files, line: Vec::new(), now: Part::Between(Vec::new(), 0) })
     }
 
     /// Begins what comes next; `false` at the end.
@@ -77,7 +81,10 @@ impl TarSplit {
                     Some(raw) => decoded(Some(raw)).map_err(io::Error::other)?,
                     None => record.name.unwrap_or_default().into_owned().into_bytes(),
                 };
-                self.now = Part::File(open(&self.files, &name)?, record.size);
+                let file = open(&self.files, &cleaned(&name)).map_err(|cause| {
+                    io::Error::other(format!("{}: {cause}", String::from_utf8_lossy(&name)))
+                })?;
+                self.now = Part::File(file, record.size);
             }
             FILE => {}
             kind => return Err(io::Error::other(format!("a record of kind {kind}"))),
@@ -86,17 +93,47 @@ impl TarSplit {
     }
 }
 
-/// Opens a regular file of the layer. Whatever links the layer has, they lead to nothing beyond its folder.
-fn open(files: &File, name: &[u8]) -> io::Result<File> {
-    // A device or a pipe in the file's place is not waited for.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(files, OsStr::from_bytes(name), flags, Mode::empty(), within)?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other(format!("{} is no file any more", String::from_utf8_lossy(name))))
+/// A name as Go's `filepath.Join` cleans it, by which engines find the file: without asking what is there.
+fn cleaned(name: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in name.split(|c| *c == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
     }
+    parts.join(&b'/')
+}
+
+/// Whatever links a layer has, they lead to nothing beyond its folder.
+const WITHIN: ResolveFlags =
+    ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
+
+/// Opens a regular file of the layer.
+fn open(files: &File, name: &[u8]) -> io::Result<File> {
+    // A pipe in the file's place is not waited for.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let name = OsStr::from_bytes(name);
+    let unlinked = openat2(files, name, flags, Mode::empty(), WITHIN | ResolveFlags::NO_SYMLINKS);
+    match unlinked.map(File::from) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Err(Errno::LOOP) => {
+            // It may lead to a device, for which to be opened is not nothing: it is looked at first.
+            let found =
+                File::from(openat2(files, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), WITHIN)?);
+            if found.metadata()?.is_file() {
+                return File::open(format!("/proc/self/fd/{}", found.as_raw_fd()));
+            }
+            Err(no_file())
+        }
+        Ok(_) => Err(no_file()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn no_file() -> io::Error {
+    io::Error::other("it is no file any more")
 }
 
 impl Read for TarSplit {

@@ -50,6 +50,8 @@ struct Made {
     kept: VecDeque<Bytes>,
     kept_from: u64,
     ended: bool,
+    /// Whether they can't be made to their end.
+    broken: bool,
 }
 
 impl Made {
@@ -59,7 +61,7 @@ impl Made {
             self.ended = true;
             return Ok(false);
         };
-        let piece = piece?;
+        let piece = piece.inspect_err(|_| self.broken = true)?;
         self.hasher.update(&piece);
         self.size += piece.len() as u64;
         self.kept.push_back(piece);
@@ -129,6 +131,7 @@ impl Repository {
             kept: VecDeque::new(),
             kept_from: 0,
             ended: false,
+            broken: false,
         };
         if self.reach.dry_run {
             while made.more().await? {}
@@ -156,7 +159,11 @@ impl Repository {
         let mut url = self.begin_anew().await?;
         while !(made.ended && offset == made.size) {
             let before = offset;
-            let patched = self.patch(&url, &mut made, &mut offset).await?;
+            let patched = self.patch(&url, &mut made, &mut offset).await;
+            if made.broken {
+                self.abandon(url.clone()).await;
+            }
+            let patched = patched?;
             sent += offset - before;
             let (reason, asked, spoilt) = match patched {
                 Patched::On(next) => {
@@ -194,8 +201,7 @@ impl Repository {
         }
         let digest = std::mem::take(&mut made.hasher).finish();
         if is_another(&digest, stated) {
-            // Not every registry lets an upload be ended; without its end it is no blob in any.
-            let _ = self.request(Ask::new(Method::DELETE, url)).await;
+            self.abandon(url).await;
             return Ok(Uploaded { digest, size: made.size, sent });
         }
         let mut end = url.clone();
@@ -209,6 +215,11 @@ impl Repository {
             return Err(self.refused("ending a layer", answer).await);
         }
         Err(PushError::Interrupted(format!("{} answers {status} at the end of a layer", self.registry)))
+    }
+
+    /// Gives up an upload. Not every registry lets that be done; without its end it is no blob in any.
+    async fn abandon(&self, url: Url) {
+        let _ = self.request(Ask::new(Method::DELETE, url)).await;
     }
 
     /// Counts a try that did not bring the upload forward.
@@ -279,8 +290,17 @@ impl Repository {
                         continue;
                     }
                     let mut next = if *offset >= end { None } else { made.at(*offset) };
-                    if next.is_none() && *offset < end && !made.ended && made.more().await? {
-                        next = made.at(*offset);
+                    if next.is_none() && *offset < end && !made.ended {
+                        match made.more().await {
+                            Ok(true) => next = made.at(*offset),
+                            Ok(false) => {}
+                            Err(error) => {
+                                // So that the upload stands still when it is given up.
+                                drop(pieces);
+                                let _ = tokio::time::timeout(self.reach.timeout, answer).await;
+                                return Err(error);
+                            }
+                        }
                     }
                     match (next, &pieces) {
                         (Some(mut piece), Some(pieces)) => {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,10 @@ struct Keeper {
 
 impl Keeper {
     fn new(layers: Vec<Vec<u8>>) -> Self {
+        Self::with("overlay2", layers)
+    }
+
+    fn with(driver: &'static str, layers: Vec<Vec<u8>>) -> Self {
         let desk = Desk::new();
         let (root, exports) = (desk.path("docker"), Arc::new(AtomicUsize::new(0)));
         let config = config(&layers, NOTE);
@@ -39,7 +44,7 @@ impl Keeper {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        write(format!("image/overlay2/imagedb/content/sha256/{}", &id[7..]), &config);
+        write(format!("image/{driver}/imagedb/content/sha256/{}", &id[7..]), &config);
         let mut chain = String::new();
         for (number, layer) in layers.iter().enumerate() {
             let diff_id = digest::of(layer);
@@ -48,8 +53,11 @@ impl Keeper {
             } else {
                 digest::of(format!("{chain} {diff_id}").as_bytes())
             };
-            let entry = format!("image/overlay2/layerdb/sha256/{}", &chain[7..]);
-            let files = root.join(format!("overlay2/cache{number}/diff"));
+            let entry = format!("image/{driver}/layerdb/sha256/{}", &chain[7..]);
+            let files = root.join(match driver {
+                "vfs" => format!("vfs/dir/cache{number}"),
+                _ => format!("{driver}/cache{number}/diff"),
+            });
             fs::create_dir_all(&files).unwrap();
             write(format!("{entry}/diff"), diff_id.as_bytes());
             write(format!("{entry}/cache-id"), format!("cache{number}").as_bytes());
@@ -63,7 +71,10 @@ impl Keeper {
             let answer =
                 |body: String| Answer::new(200).header("Content-Type", "application/json").body(body);
             Some(match request.path.rsplit('/').next().unwrap() {
-                "info" => answer(json!({"DockerRootDir": root, "Driver": "overlay2"}).to_string()),
+                "info" if root.join("hidden").exists() => {
+                    Answer::new(403).body(r#"{"message":"not for you"}"#)
+                }
+                "info" => answer(json!({"DockerRootDir": root, "Driver": driver}).to_string()),
                 "json" => answer(image.to_string()),
                 "get" => {
                     asked.fetch_add(1, Ordering::SeqCst);
@@ -121,35 +132,83 @@ fn split(layer: &[u8], folder: &Path) -> Vec<u8> {
             record = json!({"type": 1, "name": "./empty", "payload": null});
         }
         records.push(record);
-        let path = folder.join(OsStr::from_bytes(&name));
+        // Where the engine has it: names are cleaned before links are followed.
+        let plain = String::from_utf8_lossy(&name).replace("gone/../", "");
+        let plain = plain.trim_start_matches('/');
+        let path = folder.join(if name.is_ascii() { OsStr::new(plain) } else { OsStr::from_bytes(&name) });
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, &layer[start..start + size]).unwrap();
+        match entry.link_name().unwrap() {
+            Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+            None => fs::write(path, &layer[start..start + size]).unwrap(),
+        }
         done = start + size;
     }
     records.push(between(&layer[done..]));
     records.iter().flat_map(|record| format!("{record}\n").into_bytes()).collect()
 }
 
-/// Layers with names of all kinds, the same one twice, and an empty one.
+/// A layer of files and links with names of any bytes.
+fn odd_layer(entries: &[(&[u8], Odd)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, odd) in entries {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        let content = match odd {
+            Odd::File(content) => *content,
+            Odd::Link(target) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_link_name(target).unwrap();
+                ""
+            }
+        };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+enum Odd {
+    File(&'static str),
+    Link(&'static str),
+}
+
+/// Layers with names of all kinds, the same one twice, and empty ones.
 fn layers() -> Vec<Vec<u8>> {
     let file = |name: &str, size: usize| (name.to_owned(), vec![b'x'; size]);
-    let mut odd = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(3);
-    odd.append_data(&mut header, OsStr::from_bytes(b"caf\xe9"), b"abc".as_slice()).unwrap();
     let many = tar(&[file("./a", 3), file("empty", 0), file("deep/below/a\"\\name", 70_000)]);
-    vec![layer("base", 3_000_000), many.clone(), odd.into_inner().unwrap(), many, vec![0; 1024]]
+    let odd = odd_layer(&[
+        (b"caf\xe9", Odd::File("abc")),
+        (b"/from-the-top", Odd::File("def")),
+        (b"gone/../c", Odd::File("ghi")),
+        (b"x/b", Odd::File("jkl")),
+        (b"y", Odd::Link("x")),
+        (b"y/a", Odd::File("mno")),
+    ]);
+    // A layer is none of what its first name looks like.
+    let [gzip, zstd] =
+        [&b"\x1f\x8b\x08zz"[..], b"\x28\xb5\x2f\xfdz"].map(|name| odd_layer(&[(name, Odd::File("pqr"))]));
+    vec![layer("base", 3_000_000), many.clone(), odd, many, vec![0; 1024], Vec::new(), gzip, zstd]
 }
 
 #[test]
 fn layers_are_read_where_the_engine_has_them_and_nothing_is_exported() {
-    let (keeper, server) = (Keeper::new(layers()), Server::new());
-    let ran = keeper.push(&server, "direct").ended(0);
-    assert_eq!(ran.digest(), keeper.right());
-    assert_eq!(keeper.exports(), 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("reading layers in the engine's storage"), "{}", ran.stderr);
+    for driver in ["overlay2", "fuse-overlayfs", "vfs"] {
+        let (keeper, server) = (Keeper::with(driver, layers()), Server::new());
+        let ran = keeper.push(&server, "direct").ended(0);
+        assert_eq!(ran.digest(), keeper.right());
+        assert_eq!(keeper.exports(), 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains("reading layers in the engine's storage"), "{}", ran.stderr);
+        let sent = server.manifest("app", "v1").unwrap();
+        for (layer, diff_id) in sent["layers"].as_array().unwrap().iter().zip(&keeper.layers) {
+            let blob = server.state().blobs[layer["digest"].as_str().unwrap()].clone();
+            let mut unpacked = Vec::new();
+            flate2::read::MultiGzDecoder::new(&*blob).read_to_end(&mut unpacked).unwrap();
+            assert_eq!(&unpacked, diff_id);
+        }
+    }
     // So it is where the engine fails, or would take too long.
-    let server = Server::new();
+    let (keeper, server) = (Keeper::new(layers()), Server::new());
     assert_eq!(keeper.push(&server, "auto").ended(0).digest(), keeper.right());
     assert_eq!(keeper.exports(), 0);
 }
@@ -160,7 +219,7 @@ type Harm<'a> = &'a dyn Fn(&Keeper);
 #[test]
 fn what_is_no_more_as_it_was_is_taken_from_the_export() {
     let long = "deep/below/a\"\\name";
-    let harms: [(&str, Harm<'_>); 7] = [
+    let harms: [(&str, Harm<'_>); 10] = [
         ("what should be sha256:", &|keeper| {
             fs::write(keeper.file(0, "base"), vec![b'y'; 3_000_000]).unwrap();
         }),
@@ -171,6 +230,19 @@ fn what_is_no_more_as_it_was_is_taken_from_the_export() {
             let made = std::process::Command::new("mkfifo").arg(keeper.file(1, long)).status().unwrap();
             assert!(made.success());
         }),
+        // A link that leads to one.
+        ("is no file any more", &|keeper| {
+            fs::remove_file(keeper.file(2, "x/a")).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(keeper.file(2, "x/a")).status().unwrap();
+            assert!(made.success());
+        }),
+        // What was sent before is not sent again.
+        ("already there", &|keeper| {
+            for entry in fs::read_dir(keeper.file(7, "")).unwrap() {
+                fs::remove_dir_all(entry.unwrap().path()).unwrap();
+            }
+        }),
+        ("not for you", &|keeper| keeper.desk.write("docker/hidden", "")),
         ("can't be read here", &|keeper| {
             fs::remove_dir_all(keeper.desk.path("docker/overlay2/cache0")).unwrap();
         }),
@@ -184,6 +256,17 @@ fn what_is_no_more_as_it_was_is_taken_from_the_export() {
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
         assert_eq!((keeper.exports(), ran.digest()), (1, &*keeper.right()), "{words}");
     }
+}
+
+#[test]
+fn an_upload_that_comes_to_nothing_is_given_up() {
+    let (keeper, server) = (Keeper::new(vec![layer("large", 9_000_000)]), Server::new());
+    let mut content = fs::read(keeper.file(0, "large")).unwrap();
+    content[8_999_999] ^= 1;
+    fs::write(keeper.file(0, "large"), content).unwrap();
+    assert_eq!(keeper.push(&server, "direct").ended(0).digest(), keeper.right());
+    assert_eq!(server.requests("DELETE").len(), 1);
+    assert!(server.state().uploads.is_empty());
 }
 
 fn harm_entries(keeper: &Keeper, name: &str, content: &[u8]) {
