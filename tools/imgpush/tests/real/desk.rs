@@ -55,7 +55,8 @@ impl Desk {
             &[("NAME", &self.name), ("DOCKERFILE", dockerfile), ("BYTES", &bytes.to_string())],
         );
         let context = self.path("context");
-        self.docker(&["build", "-q", "-t", reference, context.to_str().unwrap()]);
+        // A step that is shared with another test would go with its image.
+        self.docker(&["build", "-q", "--no-cache", "-t", reference, context.to_str().unwrap()]);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
