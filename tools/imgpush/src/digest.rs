@@ -39,6 +39,18 @@ pub fn of(bytes: &[u8]) -> String {
     hasher.finish()
 }
 
+/// What each layer is called together with those below it (OCI image specification, "Layer `ChainID`").
+pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids {
+        chain.push(match chain.last() {
+            None => diff_id.clone(),
+            Some(below) => of(format!("{below} {diff_id}").as_bytes()),
+        });
+    }
+    chain
+}
+
 /// Whether a text is a sha256 digest, which makes it safe in a URL too.
 pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")

@@ -49,19 +49,18 @@ pub async fn from_storage(
     tag: &str,
     work: &Work,
 ) -> Result<Ready, PushError> {
-    let expected =
-        Expected { by_path: expected_paths(&local.diff_ids), unpacked: true, ..Expected::default() };
+    let saved = Saved {
+        config: storage.configuration.clone(),
+        id: local.id.clone(),
+        diff_ids: local.diff_ids.clone(),
+        layers: local.diff_ids.iter().map(|diff_id| blob_path(diff_id)).collect(),
+    };
+    let expected = Expected { by_path: saved.by_path(), otherwise: None, unpacked: true };
     // The same layer may be there twice, upon different others.
     let mut seen = HashSet::new();
     let layers = storage.layers.iter().filter(|layer| seen.insert(&layer.diff_id)).cloned().collect();
     let entries = Entry::read_stored(layers, work.compression.blocks())?;
     let unpacked = unpack(entries, Wanted::All, &expected, work).await?;
-    let saved = Saved {
-        config: Bytes::from(storage.configuration.clone()),
-        id: local.id.clone(),
-        diff_ids: local.diff_ids.clone(),
-        layers: local.diff_ids.iter().map(|diff_id| blob_path(diff_id)).collect(),
-    };
     finish_saved(unpacked, saved, image, tag, "the engine's storage", work).await
 }
 
@@ -97,7 +96,7 @@ pub async fn from_docker_archive(
     work: &Work,
 ) -> Result<Ready, PushError> {
     let expected = known.map_or_else(Expected::default, |(saved, _)| Expected {
-        by_path: saved.layers.iter().cloned().zip(saved.diff_ids.iter().cloned()).collect(),
+        by_path: saved.by_path(),
         ..Expected::default()
     });
     let (input, name) = input(file)?;

@@ -1,5 +1,7 @@
 //! What `docker save` says of the images in its archive: `manifest.json`.
 
+use std::collections::HashMap;
+
 use image_reference::ImageReference;
 use serde::Deserialize;
 
@@ -19,6 +21,13 @@ pub struct Saved {
     pub diff_ids: Vec<String>,
     /// The layers' paths in the archive, in the same order.
     pub layers: Vec<String>,
+}
+
+impl Saved {
+    /// What the paths of its layers tell of their diff ids.
+    pub fn by_path(&self) -> HashMap<String, String> {
+        self.layers.iter().cloned().zip(self.diff_ids.iter().cloned()).collect()
+    }
 }
 
 #[derive(Deserialize, Clone)]

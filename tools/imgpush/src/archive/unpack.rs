@@ -186,13 +186,17 @@ enum Kind {
 impl Kind {
     /// As far as its beginning tells.
     fn of(first: &[u8], is_document: bool) -> Self {
-        match first {
-            // A file may have a name that begins like any of the others.
-            _ if is_tar(first) => Self::Tar,
-            _ if first.starts_with(&GZIP) => Self::Gzip,
-            _ if first.starts_with(&ZSTD) => Self::Zstd,
-            _ if is_document => Self::Document,
-            _ => Self::Tar,
+        // A tar's first file may have a name that begins like any of the others.
+        if is_tar(first) {
+            Self::Tar
+        } else if first.starts_with(&GZIP) {
+            Self::Gzip
+        } else if first.starts_with(&ZSTD) {
+            Self::Zstd
+        } else if is_document {
+            Self::Document
+        } else {
+            Self::Tar
         }
     }
 }

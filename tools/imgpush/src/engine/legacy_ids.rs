@@ -12,14 +12,10 @@ const NO_CONFIGURATION: &str = r#"{"Hostname":"","Domainname":"","User":"","Atta
 /// The folders of all layers but the top one, each with its diff id.
 pub(super) fn folders(diff_ids: &[String]) -> Vec<(String, String)> {
     let below_the_top = diff_ids.len().saturating_sub(1);
-    let (mut chain, mut parent) = (String::new(), String::new());
+    let mut parent = String::new();
     let mut folders = Vec::with_capacity(below_the_top);
-    for diff_id in &diff_ids[..below_the_top] {
-        chain = if chain.is_empty() {
-            diff_id.clone()
-        } else {
-            digest::of(format!("{chain} {diff_id}").as_bytes())
-        };
+    let below = &diff_ids[..below_the_top];
+    for (diff_id, chain) in below.iter().zip(digest::chain_ids(below)) {
         let parent_field = if parent.is_empty() { String::new() } else { format!(r#","parent":"{parent}""#) };
         let image = format!(
             r#"{{"container_config":{NO_CONFIGURATION},"created":"1970-01-01T00:00:00Z","layer_id":"{chain}"{parent_field}}}"#

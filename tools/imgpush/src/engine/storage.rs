@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rustix::fs::OFlags;
 
 use super::LocalImage;
@@ -24,7 +25,7 @@ use crate::digest;
 #[derive(Debug, Clone)]
 pub struct Storage {
     /// The bytes of its configuration, which have its id as their digest.
-    pub configuration: Vec<u8>,
+    pub configuration: Bytes,
     /// Its layers, lowest first.
     pub layers: Vec<StoredLayer>,
 }
@@ -51,23 +52,12 @@ impl Storage {
         if digest::of(&configuration) != image.id {
             return Err(other("its configuration is another one"));
         }
-        let mut chain = String::new();
-        let mut layers = Vec::with_capacity(image.diff_ids.len());
-        for diff_id in &image.diff_ids {
-            // OCI image specification, "Layer ChainID".
-            chain = match chain.as_str() {
-                "" => diff_id.clone(),
-                below => digest::of(format!("{below} {diff_id}").as_bytes()),
-            };
+        let layer = |(diff_id, chain): (&String, String)| {
             let (_, name) = chain.split_once(':').ok_or_else(|| other("a layer's id is no digest"))?;
-            layers.push(StoredLayer::of(
-                diff_id,
-                &store.join("layerdb/sha256").join(plain_name(name)?),
-                root,
-                driver,
-            )?);
-        }
-        Ok(Self { configuration, layers })
+            StoredLayer::of(diff_id, &store.join("layerdb/sha256").join(plain_name(name)?), root, driver)
+        };
+        let layers = image.diff_ids.iter().zip(digest::chain_ids(&image.diff_ids)).map(layer);
+        Ok(Self { configuration: configuration.into(), layers: layers.collect::<io::Result<_>>()? })
     }
 }
 

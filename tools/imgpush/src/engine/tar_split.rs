@@ -73,13 +73,13 @@ impl TarSplit {
             return Ok(false);
         }
         let record: Record<'_> = serde_json::from_slice(&self.line)?;
-        let decoded = |text: Option<Cow<'_, str>>| STANDARD.decode(text.as_deref().unwrap_or_default());
+        let decoded = |text: &str| STANDARD.decode(text).map_err(io::Error::other);
         match record.r#type {
-            BETWEEN => self.now = Part::Between(decoded(record.payload).map_err(io::Error::other)?, 0),
+            BETWEEN => self.now = Part::Between(decoded(&record.payload.unwrap_or_default())?, 0),
             FILE if record.size > 0 => {
-                let name = match record.name_raw {
-                    Some(raw) => decoded(Some(raw)).map_err(io::Error::other)?,
-                    None => record.name.unwrap_or_default().into_owned().into_bytes(),
+                let name = match &record.name_raw {
+                    Some(raw) => Cow::from(decoded(raw)?),
+                    None => Cow::from(record.name.as_deref().unwrap_or_default().as_bytes()),
                 };
                 let file = open(&self.files, &cleaned(&name)).map_err(|cause| {
                     io::Error::other(format!("{}: {cause}", String::from_utf8_lossy(&name)))
