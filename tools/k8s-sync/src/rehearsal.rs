@@ -46,7 +46,7 @@ pub struct Foretold<'a> {
 /// Up to here a value is as good as any other of its kind to a server: data, not meaning. The whole has a limit of 1 MiB.
 const HARMLESS: usize = 256 * 1024;
 /// So many of the new objects that are alike are tried out before the first is written.
-const SPOKESMEN: usize = 32;
+const SPOKESMEN: usize = 8;
 
 impl Application {
     /// Lets the server check everything that would be written.

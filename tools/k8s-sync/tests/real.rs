@@ -16,6 +16,7 @@ use hermetic::{Home, Variables, service, variables};
 mod guards;
 #[path = "real/health.rs"]
 mod health;
+mod network;
 #[path = "real/options.rs"]
 mod options;
 #[path = "real/ordering.rs"]

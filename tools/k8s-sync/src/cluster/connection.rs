@@ -8,7 +8,7 @@ use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use step::with_causes;
 
-use super::Cluster;
+use super::{Cluster, transport};
 use crate::error::SyncError;
 use crate::project::ClusterNames;
 
@@ -57,7 +57,7 @@ pub async fn connect(destination: &Destination) -> Result<Cluster, SyncError> {
     config.default_retry = false;
     let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
     // It runs the plugin, and waits for it.
-    let made = tokio::task::spawn_blocking(move || kube::Client::try_from(config));
+    let made = tokio::task::spawn_blocking(move || transport::client(config));
     let words = |problem: &str| SyncError::NoCredentials {
         plugin: plugin.clone().unwrap_or_default(),
         problem: problem.to_owned(),

@@ -9,6 +9,7 @@ mod lists;
 mod pace;
 mod refusal;
 mod resource;
+mod transport;
 
 pub(crate) use at_once::at_once;
 pub use connection::{Destination, connect};

@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 use crate::error::SyncError;
 
-/// The most requests that are under way at once; two processors of a server are kept busy by half of that.
-pub(super) const CONCURRENCY: usize = 32;
+/// The most requests that are under way at once: a server allows 100 on a connection, and its storage writes more at a
+/// time the more there are.
+pub(super) const CONCURRENCY: usize = 64;
 /// Refusals so close to each other say the same.
 const ONE_REFUSAL: Duration = Duration::from_millis(100);
 

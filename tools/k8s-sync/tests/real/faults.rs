@@ -1,16 +1,13 @@
 //! Runs that are killed, cut off, or meet another one: the next run completes, and nothing foreign is touched. On an API
 //! server of their own, which no other test needs meanwhile.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hermetic::{Home, Variables, service, variables};
 
+use crate::network::{Network, Weather};
 use crate::{Application, NEVER_HEALTHY, cluster};
 
 const OBJECTS: usize = 200;
@@ -162,13 +159,27 @@ fn whatever_cuts_a_run_off_the_next_one_completes() {
     );
     plane.completes("10", true);
 
-    // So does the network; for less time than it takes to give up.
-    let relay = Relay::start(&plane.values["KUBECONFIG"], plane.home.path());
-    let run = plane.start(&plane.folder("11", false), relay.kubeconfig.to_str().unwrap());
+    // So does the network; for less time than it takes to give up. It only falls silent. It forgets the connection.
+    let network = Network::start(&plane.values["KUBECONFIG"], plane.home.path());
+    let run = plane.start(&plane.folder("11", false), network.kubeconfig.to_str().unwrap());
     std::thread::sleep(whole / 2);
-    relay.cut(Duration::from_millis(300));
+    assert_eq!(network.made(), 1, "all requests share a connection");
+    network.becomes(Weather::Broken);
+    std::thread::sleep(Duration::from_millis(300));
+    network.becomes(Weather::Fair);
     assert_eq!(summary(&run.wait_with_output().unwrap())["synced"], true);
     plane.completes("11", false);
+    for (value, weather) in [("12", Weather::Silent), ("13", Weather::Forgetful)] {
+        let begin = Instant::now();
+        let run = plane.start(&plane.folder(value, false), network.kubeconfig.to_str().unwrap());
+        std::thread::sleep(whole / 2);
+        network.becomes(weather);
+        std::thread::sleep(Duration::from_millis(300));
+        network.becomes(Weather::Fair);
+        assert_eq!(summary(&run.wait_with_output().unwrap())["synced"], true, "{weather:?}");
+        assert!(begin.elapsed() < Duration::from_secs(50), "{weather:?}: {:?}", begin.elapsed());
+        plane.completes(value, false);
+    }
 }
 
 /// Manifests with something that is waited for in each part of a sync.
@@ -428,59 +439,4 @@ fn where_one_cluster_fails_all_are_as_before() {
     let maps = plane.kubectl(&["-n", namespace, "get", "configmaps", "-o", there]);
     let maps: Vec<&str> = maps.split(' ').filter(|map| map.ends_with("=1") || map.ends_with("=2")).collect();
     assert_eq!(maps, ["a=1"]);
-}
-
-/// Between k8s-sync and the API server.
-struct Relay {
-    kubeconfig: PathBuf,
-    up: Arc<AtomicBool>,
-    connections: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Relay {
-    fn start(kubeconfig: &str, folder: &Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let text = std::fs::read_to_string(kubeconfig).unwrap();
-        let server = text.split("https://").nth(1).unwrap().lines().next().unwrap().to_owned();
-        let through = folder.join("relay.kubeconfig");
-        std::fs::write(&through, text.replace(&server, &listener.local_addr().unwrap().to_string())).unwrap();
-        let (up, connections) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
-        let relay = Self { kubeconfig: through, up: up.clone(), connections: connections.clone() };
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(&server) else { continue };
-                if !up.load(Ordering::SeqCst) {
-                    continue;
-                }
-                connections
-                    .lock()
-                    .unwrap()
-                    .extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || copy(client, server));
-                std::thread::spawn(move || copy(server_too, client_too));
-            }
-        });
-        relay
-    }
-
-    /// Breaks all connections, and lets no new one through for a while.
-    fn cut(&self, time: Duration) {
-        self.up.store(false, Ordering::SeqCst);
-        for connection in self.connections.lock().unwrap().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-        std::thread::sleep(time);
-        self.up.store(true, Ordering::SeqCst);
-    }
-}
-
-fn copy(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if to.write_all(&buffer[..count]).is_err() {
-            return;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
 }

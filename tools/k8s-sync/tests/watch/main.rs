@@ -10,6 +10,7 @@ mod decryption;
 mod faults;
 mod git_server;
 mod manifests;
+#[path = "../network/mod.rs"]
 mod network;
 mod operator;
 mod page;

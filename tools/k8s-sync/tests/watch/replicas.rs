@@ -108,6 +108,7 @@ fn a_leader_that_is_cut_off_stops_before_another_begins() {
     let words = [&own[..], &["--lease", &lease]].concat();
     let mut first = world.watch(&words, &[("KUBECONFIG", network.kubeconfig.to_str().unwrap())]);
     first.until_synced();
+    assert!(network.made() >= 3, "the lease, the requests and each watch have connections of their own");
     let mut second = replica(&world);
     second.hear_kind("role");
     // Nothing arrives any more, and nobody says so.

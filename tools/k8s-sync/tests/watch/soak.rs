@@ -32,6 +32,7 @@ enum Fault {
     GitServerDown,
     NetworkBroken,
     NetworkSilent,
+    NetworkForgetful,
     LeaderKilled,
     LeaderStopped,
     ApiServerRestarted,
@@ -182,6 +183,7 @@ impl<'a> Soak<'a> {
                 Fault::GitServerDown,
                 Fault::NetworkBroken,
                 Fault::NetworkSilent,
+                Fault::NetworkForgetful,
                 Fault::LeaderKilled,
                 Fault::LeaderStopped,
             ];
@@ -200,12 +202,13 @@ impl<'a> Soak<'a> {
         let weather = match fault {
             Fault::NetworkBroken => Weather::Broken,
             Fault::NetworkSilent => Weather::Silent,
+            Fault::NetworkForgetful => Weather::Forgetful,
             _ => Weather::Fair,
         };
         match fault {
             Fault::Nothing => {}
             Fault::GitServerDown => self.git.stop(),
-            Fault::NetworkBroken | Fault::NetworkSilent => {
+            Fault::NetworkBroken | Fault::NetworkSilent | Fault::NetworkForgetful => {
                 self.replicas[leader].network.becomes(weather);
                 self.steady_network.becomes(weather);
             }
@@ -222,7 +225,7 @@ impl<'a> Soak<'a> {
     fn end_fault(&mut self, fault: Fault, leader: usize) {
         match fault {
             Fault::GitServerDown => self.git.start_again(),
-            Fault::NetworkBroken | Fault::NetworkSilent => {
+            Fault::NetworkBroken | Fault::NetworkSilent | Fault::NetworkForgetful => {
                 self.replicas[leader].network.becomes(Weather::Fair);
                 self.steady_network.becomes(Weather::Fair);
             }
