@@ -185,30 +185,35 @@ impl Application {
             Some((*wanted, result))
         })));
         let mut failure = None;
+        let mut otherwise = Vec::new();
         while let Some(next) = brought.next().await {
             let Some((wanted, result)) = next else { continue };
             match result {
                 Ok(mut brought) => {
                     tell(brought.change, &wanted.identity)?;
-                    let altered = match brought.altered.take() {
-                        Some(altered) => run.blame(cluster, wanted, altered).await,
-                        None => None,
-                    };
-                    // What somebody changes is not as wanted, now or the next time.
-                    if altered.as_ref().is_none_or(|altered| altered.by.is_none()) {
-                        run.keep(wanted, &brought);
-                    }
-                    outcome.altered.extend(altered.map(|altered| (wanted.identity.clone(), altered)));
-                    let left = brought.yielded.into_iter();
-                    let left = left.chain(wanted.yielded.iter().filter(|_| !wanted.proven).cloned());
-                    outcome.yielded.extend(left.map(|conflict| (wanted.identity.clone(), conflict)));
+                    let left = brought.yielded.iter();
+                    let left = left.chain(wanted.yielded.iter().filter(|_| !wanted.proven));
+                    outcome.yielded.extend(left.map(|conflict| (wanted.identity.clone(), conflict.clone())));
                     outcome.footprints.insert(wanted.identity.clone(), brought.footprint);
+                    match brought.altered.take() {
+                        Some(altered) => otherwise.push((wanted, brought, altered)),
+                        None => run.keep(wanted, &brought),
+                    }
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         if let Some(error) = failure {
             return Err(error.into());
+        }
+        // Not before: a request whose answer nobody takes has its turn, and asking who is to blame needs one.
+        for (wanted, brought, altered) in otherwise {
+            let altered = run.blame(cluster, wanted, altered).await;
+            // What somebody changes is not as wanted, now or the next time.
+            if altered.as_ref().is_none_or(|altered| altered.by.is_none()) {
+                run.keep(wanted, &brought);
+            }
+            outcome.altered.extend(altered.map(|altered| (wanted.identity.clone(), altered)));
         }
         let definitions: Vec<&Wanted> =
             step.iter().copied().filter(|wanted| !wanted.proven && plan.uses(wanted)).collect();

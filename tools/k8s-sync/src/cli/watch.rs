@@ -15,13 +15,13 @@ use step::{
 use tokio::sync::{Notify, watch};
 
 use super::sync::{self, Sync};
-use crate::cluster::{Cluster, Destination, connect};
+use crate::cluster::{Cluster, Destination, connect, connect_within};
 use crate::source::Checkout;
 use crate::watch::Calls;
 use crate::watch::applications::{self, Declared};
 use crate::watch::board::{Board, Origin, Role};
 use crate::watch::journal::Journal;
-use crate::watch::lease::{Lease, release_at_the_end};
+use crate::watch::lease::{self, Lease, release_at_the_end};
 use crate::watch::listen::{self, Answers};
 use crate::watch::operator::{Behaviour, Operator};
 
@@ -336,7 +336,7 @@ async fn open_lease(lease: &str) -> Result<Lease, Failure> {
         let message = format!("--lease {lease} does not say where the Lease is");
         return Err(Failure::message(FailureKind::Usage, message).hint("--lease NAMESPACE/NAME"));
     };
-    let cluster = connect(&Destination::Current).await?;
+    let cluster = connect_within(&Destination::Current, lease::SILENCE).await?;
     // A pod's name; two processes on one machine still have two names.
     let host = environment::var("HOSTNAME").unwrap_or_else(|| "k8s-sync".to_owned());
     let identity = format!("{host}_{:08x}", fastrand::u32(..));

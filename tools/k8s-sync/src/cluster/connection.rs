@@ -35,6 +35,8 @@ impl fmt::Display for Destination {
 
 /// How long a credential plugin may take: it may have somebody log in.
 const LOGIN: Duration = Duration::from_mins(2);
+/// As patient as a request, which takes 60 s at most, can be to be sent once more.
+const SILENCE: Duration = Duration::from_secs(24);
 /// So much is quoted of what a plugin says.
 const QUOTED: usize = 300;
 
@@ -43,6 +45,11 @@ const IN_CLUSTER: &str = "https://kubernetes.default.svc";
 
 /// Connects with the kubeconfig's credentials, or inside a cluster with the service account's.
 pub async fn connect(destination: &Destination) -> Result<Cluster, SyncError> {
+    connect_within(destination, SILENCE).await
+}
+
+/// As above; a connection that says nothing for so long while an answer is waited for is given up.
+pub async fn connect_within(destination: &Destination, silence: Duration) -> Result<Cluster, SyncError> {
     // Every client shares one choice of cryptography; a second one is not an error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = configuration(destination).await?;
@@ -57,7 +64,7 @@ pub async fn connect(destination: &Destination) -> Result<Cluster, SyncError> {
     config.default_retry = false;
     let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
     // It runs the plugin, and waits for it.
-    let made = tokio::task::spawn_blocking(move || transport::client(config));
+    let made = tokio::task::spawn_blocking(move || transport::client(config, silence));
     let words = |problem: &str| SyncError::NoCredentials {
         plugin: plugin.clone().unwrap_or_default(),
         problem: problem.to_owned(),

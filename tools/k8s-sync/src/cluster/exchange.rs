@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, WARNING};
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use kube::client::Body;
 use serde::Deserialize;
 use step::with_causes;
@@ -35,8 +35,8 @@ impl Cluster {
         loop {
             let turn = self.pace.turn().await;
             let (error, asked_for) = match self.attempt(&ask).await {
-                Ok(text) => {
-                    self.pace.served();
+                Ok((text, version)) => {
+                    self.pace.served(version);
                     return Ok(text);
                 }
                 Err(refused) => refused,
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// Sends a request once; with an error, what the server says of when to come back.
-    async fn attempt(&self, ask: &Ask<'_>) -> Result<String, (SyncError, Option<Duration>)> {
+    async fn attempt(&self, ask: &Ask<'_>) -> Result<(String, Version), (SyncError, Option<Duration>)> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut request =
             Request::builder().method(ask.method.clone()).uri(ask.uri).header(ACCEPT, ask.accept);
@@ -65,10 +65,17 @@ impl Cluster {
         let client = self.client.clone();
         let exchange = in_time(async move {
             let response = client.send(request).await?;
-            let (status, again) = (response.status(), retry_after(response.headers()));
+            let (status, version) = (response.status(), response.version());
+            let again = retry_after(response.headers());
             let warned: Vec<String> =
                 response.headers().get_all(WARNING).iter().filter_map(warning).collect();
-            Ok::<_, kube::Error>((status, again, warned, response.into_body().collect_bytes().await?))
+            Ok::<_, kube::Error>((
+                status,
+                version,
+                again,
+                warned,
+                response.into_body().collect_bytes().await?,
+            ))
         });
         let answered = if ask.method == Method::GET {
             exchange.await
@@ -77,14 +84,16 @@ impl Cluster {
             self.writes.spawn(exchange).await.map_err(|error| (answer(ask.what, &error), None))?
         };
         let answered = answered.map_err(|error| (error, None))?;
-        let (status, again, warned, bytes) = answered.map_err(|error| (explain(ask.what, error), None))?;
+        let (status, version, again, warned, bytes) =
+            answered.map_err(|error| (explain(ask.what, error), None))?;
         if !warned.is_empty() {
             self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warned);
         }
         if status.is_client_error() || status.is_server_error() {
             return Err((refusal::read(ask.what, &refusal::status(status.as_u16(), &bytes)), again));
         }
-        String::from_utf8(bytes.into()).map_err(|error| (answer(ask.what, &error), None))
+        let text = String::from_utf8(bytes.into()).map_err(|error| (answer(ask.what, &error), None))?;
+        Ok((text, version))
     }
 }
 

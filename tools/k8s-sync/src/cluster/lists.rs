@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::exchange::{Ask, answer, explain, in_time, parse};
+use super::pace::Attempts;
 use super::{Cluster, JSON, METADATA, escape, with_kind};
 use crate::error::SyncError;
 
@@ -172,10 +173,18 @@ impl Cluster {
         let request = Request::get(uri).header(ACCEPT, accept).body(Vec::new());
         let request = request.map_err(|error| answer(path, &error))?;
         let what = path.to_owned();
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let events = in_time(self.client.request_events::<Value>(request))
-            .await?
-            .map_err(|error| explain(&what, error))?;
+        let mut attempts = Attempts::new();
+        let events = loop {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let begun = in_time(self.client.request_events::<Value>(request.clone())).await;
+            match begun.and_then(|begun| begun.map_err(|error| explain(&what, error))) {
+                Ok(events) => break events,
+                Err(error) => match attempts.pause(&error, None) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(error),
+                },
+            }
+        };
         let end = tokio::time::sleep(WATCH_LIMIT);
         let complete = move |object: Value| match &named {
             Some((version, kind)) => with_kind(object, (version, kind)),

@@ -12,7 +12,7 @@ mod resource;
 mod transport;
 
 pub(crate) use at_once::at_once;
-pub use connection::{Destination, connect};
+pub use connection::{Destination, connect, connect_within};
 pub use lists::{Listed, Shape};
 pub use refusal::Conflict;
 pub use resource::{Resource, Resources};

@@ -7,6 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::Version;
 use tokio::sync::Notify;
 
 use crate::error::SyncError;
@@ -14,6 +15,8 @@ use crate::error::SyncError;
 /// The most requests that are under way at once: a server allows 100 on a connection, and its storage writes more at a
 /// time the more there are.
 pub(super) const CONCURRENCY: usize = 64;
+/// As above, where each of them takes a connection: to a server, or through a proxy, that does not speak HTTP/2.
+const CONNECTIONS: usize = 32;
 /// Refusals so close to each other say the same.
 const ONE_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ pub(super) struct Pace {
 struct State {
     /// How many requests may be under way; it grows by less than one.
     limit: f64,
+    /// What it may grow to.
+    most: f64,
     running: usize,
     refused: Option<Instant>,
 }
@@ -49,7 +54,8 @@ pub(super) struct Turn<'a>(&'a Pace);
 impl Default for Pace {
     fn default() -> Self {
         #[expect(clippy::cast_precision_loss, reason = "it is small")]
-        let state = State { limit: CONCURRENCY as f64, running: 0, refused: None };
+        let most = CONCURRENCY as f64;
+        let state = State { limit: most, most, running: 0, refused: None };
         Self { state: Mutex::new(state), freed: Notify::new() }
     }
 }
@@ -66,9 +72,13 @@ impl Pace {
         }
     }
 
-    /// The server has done what was asked.
-    pub(super) fn served(&self) {
-        self.lock().grow();
+    /// The server has done what was asked, in this version of HTTP.
+    pub(super) fn served(&self, version: Version) {
+        let mut state = self.lock();
+        if version < Version::HTTP_2 {
+            state.share_nothing();
+        }
+        state.grow();
     }
 
     /// The server has enough.
@@ -111,10 +121,14 @@ impl State {
         self.allowed().saturating_sub(self.running)
     }
 
-    /// By one for as many requests as may be under way.
     #[expect(clippy::cast_precision_loss, reason = "it is small")]
+    const fn share_nothing(&mut self) {
+        self.most = CONNECTIONS as f64;
+    }
+
+    /// By one for as many requests as may be under way.
     const fn grow(&mut self) {
-        self.limit = (self.limit + 1.0 / self.limit).min(CONCURRENCY as f64);
+        self.limit = (self.limit + 1.0 / self.limit).min(self.most);
     }
 
     fn shrink(&mut self, now: Instant) {
@@ -143,7 +157,7 @@ impl Attempts {
         let patience = match error {
             SyncError::Unreachable(_) => {
                 self.unreachable += 1;
-                return UNREACHABLE.get(self.unreachable - 1).copied();
+                return UNREACHABLE.get(self.unreachable - 1).copied().map(apart);
             }
             SyncError::Refused { code: 429 | 503 | 504, .. } => BUSY,
             SyncError::Refused { code: 500 | 502, .. } => FAILING,
@@ -152,10 +166,14 @@ impl Attempts {
         let own = self.pause;
         self.pause = (own * 2).min(LONGEST);
         let pause = asked_for.unwrap_or(own);
-        // All that were refused together don't come back together.
-        let pause = pause.mul_f64(1.0 + 0.5 * fastrand::f64());
+        let pause = apart(pause);
         (self.begin.elapsed() + pause < patience).then_some(pause)
     }
+}
+
+/// All that failed together don't come back together: the first one of them makes the connection for the others.
+fn apart(pause: Duration) -> Duration {
+    pause.mul_f64(1.0 + 0.5 * fastrand::f64())
 }
 
 #[cfg(test)]
@@ -177,12 +195,14 @@ mod tests {
             pace.lock().shrink(now);
         }
         assert_eq!(limit(), 1);
-        pace.served();
+        pace.served(Version::HTTP_2);
         assert_eq!(limit(), 2);
         for _ in 0..CONCURRENCY * CONCURRENCY {
-            pace.served();
+            pace.served(Version::HTTP_2);
         }
         assert_eq!(limit(), CONCURRENCY);
+        pace.served(Version::HTTP_11);
+        assert_eq!(limit(), CONNECTIONS);
     }
 
     #[tokio::test]
@@ -209,6 +229,7 @@ mod tests {
         assert_eq!(attempts.pause(&refused(429), Some(BUSY)), None, "longer than anybody waits");
         let away = SyncError::Unreachable("away".into());
         let pauses: Vec<_> = (0..5).map_while(|_| attempts.pause(&away, None)).collect();
-        assert_eq!(pauses, UNREACHABLE);
+        assert_eq!(pauses.len(), UNREACHABLE.len());
+        assert!(pauses.iter().zip(UNREACHABLE).all(|(pause, least)| (least..least * 3 / 2).contains(pause)));
     }
 }

@@ -13,34 +13,35 @@ use http::{Request, Uri};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::client::legacy::{Builder, Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::{Body, ConfigExt as _};
 use rustls::pki_types::ServerName;
 use tower::{BoxError, Service, ServiceBuilder};
 
-/// A connection on which an answer is waited for and nothing comes is asked whether it is there, and given up where it
-/// does not say so: whatever is sent next would go the same way.
-const ASK_AFTER: Duration = Duration::from_secs(10);
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
 type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 type Hyper = Client<Connector, Body>;
 
 /// Makes the client of a cluster; runs its credential plugin, and waits for it.
-pub(super) fn client(config: Config) -> Result<kube::Client, kube::Error> {
+///
+/// A connection on which an answer is waited for, and nothing comes for half of `silence`, is asked whether it is there;
+/// after the other half it is given up, as whatever is sent next would go the same way.
+pub(super) fn client(config: Config, silence: Duration) -> Result<kube::Client, kube::Error> {
     // How to go through a proxy is kube's to know, and without TLS nothing says that a server speaks HTTP/2.
     if config.proxy_url.is_some() || config.cluster_url.scheme() != Some(&Scheme::HTTPS) {
         return kube::Client::try_from(config);
     }
+    // First, as its errors are better than those of the certificates that a plugin may give.
+    let credentials = config.auth_layer()?;
     let connector = connector(&config)?;
+    let shared = connections(silence).build(connector.clone());
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(credentials)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(Transport { shared: connections(connector.clone()), connector });
+        .service(Transport { shared, connector, silence });
     Ok(kube::Client::new(service, config.default_namespace))
 }
 
@@ -64,12 +65,13 @@ fn connector(config: &Config) -> Result<Connector, kube::Error> {
     Ok(connector)
 }
 
-fn connections(connector: Connector) -> Hyper {
-    Client::builder(TokioExecutor::new())
+fn connections(silence: Duration) -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
-        .http2_keep_alive_interval(ASK_AFTER)
-        .http2_keep_alive_timeout(ANSWER_WITHIN)
-        .build(connector)
+        .http2_keep_alive_interval(silence / 2)
+        .http2_keep_alive_timeout(silence / 2);
+    builder
 }
 
 /// The two ways that a request may take.
@@ -77,6 +79,7 @@ fn connections(connector: Connector) -> Hyper {
 struct Transport {
     shared: Hyper,
     connector: Connector,
+    silence: Duration,
 }
 
 impl Service<Request<Body>> for Transport {
@@ -91,7 +94,10 @@ impl Service<Request<Body>> for Transport {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if is_watch(request.uri()) {
-            connections(self.connector.clone()).request(request)
+            // To hyper a connection whose client is gone is idle, although its answer goes on.
+            let own: Hyper =
+                connections(self.silence).http2_keep_alive_while_idle(true).build(self.connector.clone());
+            own.request(request)
         } else {
             self.shared.request(request)
         }

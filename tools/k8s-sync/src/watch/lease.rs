@@ -21,6 +21,8 @@ use crate::error::SyncError;
 const DURATION: Duration = Duration::from_secs(8);
 /// When a holder that can't renew stops: what it sent last then has the rest of the duration to arrive.
 const GIVE_UP: Duration = Duration::from_secs(5);
+/// When a connection that says nothing is given up: another one may still renew the lease in time.
+pub const SILENCE: Duration = Duration::from_secs(2);
 /// How long between two looks at the lease.
 const PACE: Duration = Duration::from_secs(1);
 /// How long a candidate waits for an answer.
