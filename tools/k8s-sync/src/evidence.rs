@@ -1,5 +1,7 @@
 //! What the cluster knows about an object that is not healthy: the last warning events and log lines, on one screen.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::cluster::Cluster;
@@ -8,12 +10,21 @@ use crate::health::{self, Health};
 /// So many events and log lines are shown.
 const EVENTS: usize = 5;
 const LINES: usize = 10;
+/// So long a run that is over waits for them.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A line is cut here.
 const WIDTH: usize = 160;
 
 /// Lines about the object at this path, and about a pod of its that is not well; each begins with a line break.
 /// What can't be read is left out: this is told beside an error that matters more.
 pub async fn of(cluster: &Cluster, path: &str) -> String {
+    match tokio::time::timeout(PATIENCE, read(cluster, path)).await {
+        Ok(lines) => lines,
+        Err(_) => format!("\n  the cluster has not answered within {} s", PATIENCE.as_secs()),
+    }
+}
+
+async fn read(cluster: &Cluster, path: &str) -> String {
     let Ok(Some(object)) = cluster.get(path).await else { return String::new() };
     let pod = match pod_of(cluster, &object).await {
         Some(pod) if pod["metadata"]["uid"] != object["metadata"]["uid"] => Some(pod),

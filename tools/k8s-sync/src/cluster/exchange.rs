@@ -32,8 +32,9 @@ impl Cluster {
     /// Sends a request; again where that may help, which all requests of ours bear.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Result<String, SyncError> {
         let mut attempts = Attempts::new();
+        let bytes = ask.body.as_ref().map_or(0, |(_, body)| body.len());
         loop {
-            let turn = self.pace.turn().await;
+            let turn = self.pace.turn(bytes).await;
             let (error, asked_for) = match self.attempt(&ask).await {
                 Ok((text, version)) => {
                     self.pace.served(version);
@@ -116,7 +117,10 @@ pub(super) fn explain(what: &str, error: kube::Error) -> SyncError {
         kube::Error::Api(status) => refusal::read(what, &status),
         kube::Error::SerdeError(error) => answer(what, &error),
         error => {
-            let words = with_causes(&error);
+            let words = match &error {
+                kube::Error::Service(error) => with_causes(&**error),
+                error => with_causes(error),
+            };
             connection::no_credentials(&error, None).unwrap_or_else(|| {
                 if words.contains("invalid peer certificate") {
                     SyncError::Untrusted(words)

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Version;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::error::SyncError;
 
@@ -17,6 +17,9 @@ use crate::error::SyncError;
 pub(super) const CONCURRENCY: usize = 64;
 /// As above, where each of them takes a connection: to a server, or through a proxy, that does not speak HTTP/2.
 const CONNECTIONS: usize = 32;
+/// So much of bodies is under way at once, in KiB, or one body that is larger: on a slow line more would keep each of them
+/// from arriving in the time that a server gives it, and the answer to whether the server is there from being heard.
+const ROOM: u32 = 1024;
 /// Refusals so close to each other say the same.
 const ONE_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -36,6 +39,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub(super) struct Pace {
     state: Mutex<State>,
     freed: Notify,
+    room: Semaphore,
 }
 
 #[derive(Debug)]
@@ -49,23 +53,29 @@ struct State {
 }
 
 /// The right to send one request, until it is dropped.
-pub(super) struct Turn<'a>(&'a Pace);
+pub(super) struct Turn<'a> {
+    pace: &'a Pace,
+    _room: Option<SemaphorePermit<'a>>,
+}
 
 impl Default for Pace {
     fn default() -> Self {
         #[expect(clippy::cast_precision_loss, reason = "it is small")]
         let most = CONCURRENCY as f64;
         let state = State { limit: most, most, running: 0, refused: None };
-        Self { state: Mutex::new(state), freed: Notify::new() }
+        Self { state: Mutex::new(state), freed: Notify::new(), room: Semaphore::new(ROOM as usize) }
     }
 }
 
 impl Pace {
-    /// Waits for one's turn.
-    pub(super) async fn turn(&self) -> Turn<'_> {
+    /// Waits for one's turn to send so many bytes.
+    pub(super) async fn turn(&self, bytes: usize) -> Turn<'_> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(ROOM).min(ROOM);
+        // Nobody closes it.
+        let room = self.room.acquire_many(kib).await.ok();
         loop {
             if self.lock().take() {
-                return Turn(self);
+                return Turn { pace: self, _room: room };
             }
             // A turn that is given back meanwhile is kept for the next who asks.
             self.freed.notified().await;
@@ -93,10 +103,10 @@ impl Pace {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let free = self.0.lock().give_back();
+        let free = self.pace.lock().give_back();
         // The limit may have grown by one, too.
         for _ in 0..free.min(2) {
-            self.0.freed.notify_one();
+            self.pace.freed.notify_one();
         }
     }
 }
@@ -209,12 +219,23 @@ mod tests {
     async fn a_turn_comes_when_one_is_given_back() {
         let pace = Pace::default();
         pace.lock().limit = 1.0;
-        let first = pace.turn().await;
-        let second = pace.turn();
+        let first = pace.turn(0).await;
+        let second = pace.turn(0);
         tokio::pin!(second);
         assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err());
         drop(first);
         assert!(tokio::time::timeout(Duration::from_secs(5), second).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn large_bodies_go_one_after_the_other() {
+        let pace = Pace::default();
+        let small = pace.turn(4096).await;
+        let large = pace.turn(5 * 1024 * 1024);
+        tokio::pin!(large);
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut large).await.is_err());
+        drop(small);
+        assert!(tokio::time::timeout(Duration::from_secs(5), large).await.is_ok());
     }
 
     #[test]

@@ -25,8 +25,8 @@ type Hyper = Client<Connector, Body>;
 
 /// Makes the client of a cluster; runs its credential plugin, and waits for it.
 ///
-/// A connection on which an answer is waited for, and nothing comes for half of `silence`, is asked whether it is there;
-/// after the other half it is given up, as whatever is sent next would go the same way.
+/// A connection on which an answer is waited for, and nothing comes for a third of `silence`, is asked whether it is
+/// there; after the rest it is given up, as whatever is sent next would go the same way.
 pub(super) fn client(config: Config, silence: Duration) -> Result<kube::Client, kube::Error> {
     // How to go through a proxy is kube's to know, and without TLS nothing says that a server speaks HTTP/2.
     if config.proxy_url.is_some() || config.cluster_url.scheme() != Some(&Scheme::HTTPS) {
@@ -34,7 +34,7 @@ pub(super) fn client(config: Config, silence: Duration) -> Result<kube::Client, 
     }
     // First, as its errors are better than those of the certificates that a plugin may give.
     let credentials = config.auth_layer()?;
-    let connector = connector(&config)?;
+    let connector = connector(&config, silence)?;
     let shared = connections(silence).build(connector.clone());
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -46,7 +46,7 @@ pub(super) fn client(config: Config, silence: Duration) -> Result<kube::Client, 
 }
 
 /// Connects as kube's client does; speaks HTTP/2 where the server does.
-fn connector(config: &Config) -> Result<Connector, kube::Error> {
+fn connector(config: &Config, silence: Duration) -> Result<Connector, kube::Error> {
     let builder = HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_only();
     let builder = match &config.tls_server_name {
         Some(name) => {
@@ -60,6 +60,10 @@ fn connector(config: &Config) -> Result<Connector, kube::Error> {
     tcp.enforce_http(false);
     // Small frames that follow each other do not wait for an acknowledgement.
     tcp.set_nodelay(true);
+    // HTTP/1.1 has no way to ask.
+    tcp.set_keepalive(Some(silence / 3));
+    tcp.set_keepalive_interval(Some(silence / 6));
+    tcp.set_keepalive_retries(Some(4));
     let mut connector = TimeoutConnector::new(builder.enable_all_versions().wrap_connector(tcp));
     connector.set_connect_timeout(config.connect_timeout);
     Ok(connector)
@@ -69,8 +73,8 @@ fn connections(silence: Duration) -> Builder {
     let mut builder = Client::builder(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .http2_keep_alive_interval(silence / 2)
-        .http2_keep_alive_timeout(silence / 2);
+        .http2_keep_alive_interval(silence / 3)
+        .http2_keep_alive_timeout(silence * 2 / 3);
     builder
 }
 
