@@ -46,10 +46,7 @@ impl Cluster {
                 self.pace.refused();
             }
             drop(turn);
-            match attempts.pause(&error, asked_for) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
-            }
+            attempts.again(error, asked_for).await?;
         }
     }
 

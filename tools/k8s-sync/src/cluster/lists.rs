@@ -179,10 +179,7 @@ impl Cluster {
             let begun = in_time(self.client.request_events::<Value>(request.clone())).await;
             match begun.and_then(|begun| begun.map_err(|error| explain(&what, error))) {
                 Ok(events) => break events,
-                Err(error) => match attempts.pause(&error, None) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(error),
-                },
+                Err(error) => attempts.again(error, None).await?,
             }
         };
         let end = tokio::time::sleep(WATCH_LIMIT);

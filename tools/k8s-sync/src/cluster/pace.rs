@@ -162,8 +162,19 @@ impl Attempts {
         Self { begin: Instant::now(), unreachable: 0, pause: FIRST }
     }
 
-    /// How long to wait before the next attempt; none where it is not worth one. `asked_for` is what the server said.
-    pub(super) fn pause(&mut self, error: &SyncError, asked_for: Option<Duration>) -> Option<Duration> {
+    /// Waits before the next attempt; gives the error back where that is not worth one. `asked_for` is what the server said.
+    pub(super) async fn again(
+        &mut self,
+        error: SyncError,
+        asked_for: Option<Duration>,
+    ) -> Result<(), SyncError> {
+        let Some(pause) = self.pause(&error, asked_for) else { return Err(error) };
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// How long to wait before the next attempt; none where it is not worth one.
+    fn pause(&mut self, error: &SyncError, asked_for: Option<Duration>) -> Option<Duration> {
         let patience = match error {
             SyncError::Unreachable(_) => {
                 self.unreachable += 1;

@@ -164,18 +164,14 @@ fn whatever_cuts_a_run_off_the_next_one_completes() {
     let network = Network::start(&plane.values["KUBECONFIG"], plane.home.path());
     let run = plane.start(&plane.folder("11", false), network.kubeconfig.to_str().unwrap());
     std::thread::sleep(whole / 2);
-    network.becomes(Weather::Broken);
-    std::thread::sleep(Duration::from_millis(300));
-    network.becomes(Weather::Fair);
+    for_a_moment(&network, Weather::Broken);
     assert_eq!(summary(&run.wait_with_output().unwrap())["synced"], true);
     plane.completes("11", false);
     for (value, weather) in [("12", Weather::Silent), ("13", Weather::Forgetful)] {
         let (made, begin) = (network.made(), Instant::now());
         let mut run = plane.start(&plane.folder(value, false), network.kubeconfig.to_str().unwrap());
         until_it_says_a_word(&mut run);
-        network.becomes(weather);
-        std::thread::sleep(Duration::from_millis(300));
-        network.becomes(Weather::Fair);
+        for_a_moment(&network, weather);
         assert_eq!(summary(&run.wait_with_output().unwrap())["synced"], true, "{weather:?}");
         assert!(begin.elapsed() < Duration::from_secs(50), "{weather:?}: {:?}", begin.elapsed());
         let made = network.made() - made;
@@ -186,6 +182,12 @@ fn whatever_cuts_a_run_off_the_next_one_completes() {
         );
         plane.completes(value, false);
     }
+}
+
+fn for_a_moment(network: &Network, weather: Weather) {
+    network.becomes(weather);
+    std::thread::sleep(Duration::from_millis(300));
+    network.becomes(Weather::Fair);
 }
 
 /// Until it has written the first of many objects. Nothing more is read.

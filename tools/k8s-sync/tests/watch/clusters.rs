@@ -81,11 +81,9 @@ fn one_process_keeps_several_clusters() {
     let variables = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
     world.config_map("a", "1");
     world.commit("Begin");
-    let url = world.url();
-    let own = ["app", "--sync-policy", "automated", "--auto-prune", "--self-heal", "--repo", &url];
     // By their servers, each with its own credentials.
-    let by_server = [&own[..], &["--dest-server", &servers[0], "--dest-server", &servers[1]]].concat();
-    let mut operator = world.watch(&by_server, &variables);
+    let by_server = ["--dest-server", &servers[0], "--dest-server", &servers[1]];
+    let mut operator = world.operator_with(&by_server, &variables);
     let labels = servers.clone().map(|server| format!("app@{}", server.trim_start_matches("https://")));
     let first = operator.until_synced()["application"].clone();
     let second = operator.until_synced()["application"].clone();
@@ -96,8 +94,8 @@ fn one_process_keeps_several_clusters() {
     assert_eq!((world.value("a").as_str(), green.value(&world, "a").as_str()), ("1", "1"));
     drop(operator);
     // By the contexts' names.
-    let by_name = [&own[..], &["--dest-name", "blue", "--dest-name", "green"]].concat();
-    let mut operator = world.watch(&by_name, &variables);
+    let by_name = ["--dest-name", "blue", "--dest-name", "green"];
+    let mut operator = world.operator_with(&by_name, &variables);
     operator.until_synced();
     operator.until_synced();
     world.config_map("a", "2");

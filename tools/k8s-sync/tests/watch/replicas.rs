@@ -6,8 +6,16 @@ use crate::network::{Network, Weather};
 use crate::world::{Operator, World, cluster};
 
 fn replica(world: &World) -> Operator {
+    replica_with(world, &[])
+}
+
+fn replica_behind(world: &World, network: &Network) -> Operator {
+    replica_with(world, &[("KUBECONFIG", network.kubeconfig.to_str().unwrap())])
+}
+
+fn replica_with(world: &World, variables: &[(&str, &str)]) -> Operator {
     let lease = format!("{}/k8s-sync", world.namespace);
-    world.operator(&["--lease", &lease])
+    world.operator_with(&["--lease", &lease], variables)
 }
 
 #[test]
@@ -103,10 +111,7 @@ fn a_leader_that_is_cut_off_stops_before_another_begins() {
     world.config_map("a", "1");
     world.commit("Begin");
     let network = Network::start(&cluster()["KUBECONFIG"], world.home.path());
-    let (lease, url) = (format!("{}/k8s-sync", world.namespace), world.url());
-    let own = ["app", "--sync-policy", "automated", "--auto-prune", "--self-heal", "--repo", &url];
-    let words = [&own[..], &["--lease", &lease]].concat();
-    let mut first = world.watch(&words, &[("KUBECONFIG", network.kubeconfig.to_str().unwrap())]);
+    let mut first = replica_behind(&world, &network);
     first.until_synced();
     let mut second = replica(&world);
     second.hear_kind("role");
@@ -132,10 +137,7 @@ fn connections_that_a_router_has_forgotten_are_noticed() {
     world.config_map("a", "1");
     world.commit("Begin");
     let network = Network::start(&cluster()["KUBECONFIG"], world.home.path());
-    let (lease, url) = (format!("{}/k8s-sync", world.namespace), world.url());
-    let own = ["app", "--sync-policy", "automated", "--auto-prune", "--self-heal", "--repo", &url];
-    let words = [&own[..], &["--lease", &lease]].concat();
-    let mut operator = world.watch(&words, &[("KUBECONFIG", network.kubeconfig.to_str().unwrap())]);
+    let mut operator = replica_behind(&world, &network);
     operator.until_synced();
     network.becomes(Weather::Forgetful);
     world.drift("a", "theirs");

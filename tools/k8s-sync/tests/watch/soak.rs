@@ -26,13 +26,11 @@ const MOST_MEMORY: u64 = 60 * 1024;
 /// How much more memory may be taken in the last third than in the first, in kB.
 const GROWTH: u64 = 4 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Nothing,
     GitServerDown,
-    NetworkBroken,
-    NetworkSilent,
-    NetworkForgetful,
+    Network(Weather),
     LeaderKilled,
     LeaderStopped,
     ApiServerRestarted,
@@ -181,9 +179,9 @@ impl<'a> Soak<'a> {
                 Fault::Nothing,
                 Fault::Nothing,
                 Fault::GitServerDown,
-                Fault::NetworkBroken,
-                Fault::NetworkSilent,
-                Fault::NetworkForgetful,
+                Fault::Network(Weather::Broken),
+                Fault::Network(Weather::Silent),
+                Fault::Network(Weather::Forgetful),
                 Fault::LeaderKilled,
                 Fault::LeaderStopped,
             ];
@@ -199,16 +197,10 @@ impl<'a> Soak<'a> {
     fn begin_fault(&mut self, fault: Fault) -> usize {
         let leader =
             self.replicas.iter().position(|each| each.operator.metric("k8s_sync_leader") == 1).unwrap_or(0);
-        let weather = match fault {
-            Fault::NetworkBroken => Weather::Broken,
-            Fault::NetworkSilent => Weather::Silent,
-            Fault::NetworkForgetful => Weather::Forgetful,
-            _ => Weather::Fair,
-        };
         match fault {
             Fault::Nothing => {}
             Fault::GitServerDown => self.git.stop(),
-            Fault::NetworkBroken | Fault::NetworkSilent | Fault::NetworkForgetful => {
+            Fault::Network(weather) => {
                 self.replicas[leader].network.becomes(weather);
                 self.steady_network.becomes(weather);
             }
@@ -225,7 +217,7 @@ impl<'a> Soak<'a> {
     fn end_fault(&mut self, fault: Fault, leader: usize) {
         match fault {
             Fault::GitServerDown => self.git.start_again(),
-            Fault::NetworkBroken | Fault::NetworkSilent | Fault::NetworkForgetful => {
+            Fault::Network(_) => {
                 self.replicas[leader].network.becomes(Weather::Fair);
                 self.steady_network.becomes(Weather::Fair);
             }

@@ -124,8 +124,13 @@ impl World {
 
     /// An operator that does everything by itself.
     pub(crate) fn operator(&self, words: &[&str]) -> Operator {
+        self.operator_with(words, &[])
+    }
+
+    /// The same with variables of its own.
+    pub(crate) fn operator_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Operator {
         let own = ["app", "--sync-policy", "automated", "--auto-prune", "--self-heal", "--repo", &self.url()];
-        self.watch(&[&own[..], words].concat(), &[])
+        self.watch(&[&own[..], words].concat(), variables)
     }
 
     /// `k8s-sync watch` on a port of its own.
